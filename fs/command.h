@@ -1,0 +1,92 @@
+/* fs/command.h: changes as bytes, and their outcomes as bytes. Pure; any thread.
+ *
+ * All that could differ between hosts travels in the command: uid, gid, mode after umask; the time
+ * comes with the slot. Little-endian, with a format version; how an old version applies never
+ * changes. Decoded names and data are views of the bytes decoded from. */
+#ifndef FS_COMMAND_H
+#define FS_COMMAND_H
+
+#include <stddef.h>
+
+#include "base/limits.h"
+#include "fs/attr.h"
+
+#define FS_COMMAND_VERSION 1
+
+/* Which fields of struct fs_command each op uses is said beside it; uid and gid are always the
+ * caller's. Numbers are on disk: never reuse one. */
+enum fs_op {
+    FS_CREATE = 1,    /* parent name mode flags(O_EXCL): regular file; an existing one is opened
+                         unless O_EXCL; O_TRUNC empties an existing regular file */
+    FS_MKDIR = 2,     /* parent name mode */
+    FS_MKNOD = 3,     /* parent name mode rdev */
+    FS_SYMLINK = 4,   /* parent name data(target) */
+    FS_LINK = 5,      /* ino parent name */
+    FS_UNLINK = 6,    /* parent name */
+    FS_RMDIR = 7,     /* parent name */
+    FS_RENAME = 8,    /* parent name new_parent new_name flags(RENAME_NOREPLACE, RENAME_EXCHANGE) */
+    FS_SETATTR = 9,   /* ino set + the fields it names */
+    FS_WRITE = 10,    /* ino offset data flags(FS_WRITE_*) */
+    FS_FALLOCATE = 11, /* ino offset size mode(FALLOC_FL_*) */
+    FS_SETXATTR = 12, /* ino name data(value) flags(XATTR_CREATE, XATTR_REPLACE) */
+    FS_REMOVEXATTR = 13, /* ino name */
+    FS_FORGET = 14,   /* inos: this session holds these orphans no more */
+    FS_REAP = 15,     /* size: free up to this many chunks of orphans nobody holds */
+    FS_SESSION_OPEN = 16, /* nonce; sequence 0 */
+    FS_VERIFY = 17,   /* nonce: every replica takes the digest at this slot */
+};
+
+enum fs_set { /* bits of fs_command.set */
+    FS_SET_MODE = 1 << 0,
+    FS_SET_UID = 1 << 1,
+    FS_SET_GID = 1 << 2,
+    FS_SET_SIZE = 1 << 3,
+    FS_SET_ATIME = 1 << 4,
+    FS_SET_MTIME = 1 << 5,
+    FS_SET_ATIME_NOW = 1 << 6, /* the slot's time */
+    FS_SET_MTIME_NOW = 1 << 7,
+    FS_SET_KILL_PRIV = 1 << 8, /* truncate by an unprivileged caller: suid and sgid fall */
+};
+
+enum {
+    FS_WRITE_APPEND = 1 << 0,    /* at the end of the file as it is at apply */
+    FS_WRITE_KILL_PRIV = 1 << 1, /* suid, sgid and security.capability fall */
+};
+
+struct fs_command {
+    enum fs_op op;
+    uint32_t uid, gid;
+    uint64_t ino, parent, new_parent;
+    const char *name, *new_name; /* not NUL-terminated */
+    uint32_t name_size, new_name_size;
+    uint32_t mode, rdev, flags, set;
+    uint32_t set_uid, set_gid;
+    uint64_t offset, size;
+    uint64_t atime_ns, mtime_ns;
+    uint64_t nonce;
+    const void *data;
+    uint32_t data_size;
+    const uint8_t *inos; /* FS_FORGET: count little-endian u64s */
+    uint32_t ino_count;
+};
+
+/* Encoded size is at most COMMAND_SIZE_MAX for what FUSE can ask. Returns the size, or 0 when @room
+ * is too small. */
+size_t fs_command_encode(const struct fs_command *c, void *bytes, size_t room);
+/* 0 or -EBADMSG. Checks bounds, the op, the version, names (no '/', no NUL, not empty). */
+int fs_command_decode(const void *bytes, size_t size, struct fs_command *c);
+const char *fs_op_name(enum fs_op op);
+
+/* What all replicas agree a command did. */
+struct fs_outcome {
+    int error;           /* 0, or a positive errno */
+    struct fs_attr attr; /* of the object made, found, changed or written; when error is 0 */
+    uint64_t offset;     /* FS_WRITE: where the data went */
+    uint64_t epoch;      /* FS_SESSION_OPEN */
+};
+
+/* At most OUTCOME_SIZE_MAX bytes. */
+size_t fs_outcome_encode(const struct fs_outcome *o, void *bytes, size_t room);
+int fs_outcome_decode(const void *bytes, size_t size, struct fs_outcome *o);
+
+#endif

@@ -1,0 +1,62 @@
+/* fs/frontend.h: FUSE, low level: kernel requests in, answers out. Thin: check, copy, hand over.
+ *
+ * Worker threads read /dev/fuse; reads are answered there when the node says the store is current,
+ * else after a read index; changes are handed to the node and answered when applied. A notify
+ * thread, and only it, sends cache invalidations, which may block. Stage 1 of DESIGN §7: entry and
+ * attribute timeouts are 0. */
+#ifndef FS_FRONTEND_H
+#define FS_FRONTEND_H
+
+#include "fs/request.h"
+#include "fs/store.h"
+
+struct frontend;
+
+/* What the node does for the frontend. Any thread. */
+struct frontend_backend {
+    void *context;
+    /* Take @r (bytes set): order it, then complete() it once. Blocks while the node's queue is full. */
+    void (*submit)(void *context, struct request *r);
+    /* Take @r: run() it once the local store holds every change completed before this call. */
+    void (*read)(void *context, struct request *r);
+    /* True: at this moment the local store holds every change completed before this call. */
+    bool (*read_is_current)(void *context);
+    /* The mount is gone (umount, or a broken descriptor). From a worker thread; once. */
+    void (*unmounted)(void *context);
+};
+
+struct frontend_config {
+    struct store *store;
+    int fuse_fd;            /* /dev/fuse, mounted already; the frontend closes it */
+    const char *mountpoint; /* copied */
+    bool read_only;
+    uint64_t timeo_ns; /* calls that waited this long fail with EIO; 0: wait for ever */
+    uint32_t workers;
+    struct frontend_backend backend;
+};
+
+/* Serve. 0 or -errno. */
+int frontend_start(const struct frontend_config *config, struct frontend **out);
+
+/* From the store thread, in slot order, after the commit; a slot's own completion comes first. */
+void frontend_on_change(struct frontend *f, const struct fs_change *change);
+
+/* From the loop, about ten times a second: time out what waited longer than timeo, hand in the
+ * FS_FORGETs that gathered. */
+void frontend_tick(struct frontend *f, uint64_t now_ns);
+
+struct frontend_view {
+    uint32_t waiting;        /* requests not yet answered */
+    uint64_t oldest_ns;      /* how long the oldest of them has waited */
+    uint64_t inodes_known;   /* the kernel holds */
+    uint64_t requests;       /* since the start */
+    uint64_t notify_queued;
+};
+void frontend_view(struct frontend *f, struct frontend_view *view);
+
+/* Answer what still waits with EIO, from now on answer everything new that would wait with EIO, detach
+ * the mount, stop the threads, free. Requests the node still has may complete later: their callbacks
+ * stay harmless. Bounded: about a second. */
+void frontend_stop(struct frontend *f);
+
+#endif

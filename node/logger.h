@@ -1,0 +1,42 @@
+/* node/logger.h: the log thread: owns the wal; one sync per batch, then tells the loop.
+ *
+ * Group commit: while one sync runs, records gather; no delay is added when idle. */
+#ifndef NODE_LOGGER_H
+#define NODE_LOGGER_H
+
+#include "node/wal.h"
+
+struct logger;
+
+struct logger_callbacks {
+    void *context;
+    /* From the log thread. Every PERSIST numbered <= @number is durable. */
+    void (*on_durable)(void *context, uint64_t number);
+    /* From the log thread: the answer to logger_read(). @pvalues ascending; the callee owns the
+     * command references, not the array. */
+    void (*on_read)(void *context, uint32_t to, struct pvalue *pvalues, uint32_t count);
+    /* From the log thread: the disk failed; no record after the last on_durable is to be trusted. */
+    void (*on_failure)(void *context, int error);
+};
+
+/* Takes @w. 0 or -errno. */
+int logger_start(struct wal *w, const struct logger_callbacks *callbacks, struct logger **out);
+/* Any one thread (the loop). A reference to the command is taken. Never blocks; bounded by what the
+ * core keeps in memory. */
+void logger_append(struct logger *l, const struct persist *record);
+/* Make all appended so far durable: called once per batch, after the appends. */
+void logger_commit(struct logger *l);
+/* Read decided slots for member @to; one answer, of at most ENTRIES_MAX slots and MESSAGE_BYTES. */
+void logger_read(struct logger *l, uint32_t to, uint64_t first, uint64_t last);
+void logger_collect(struct logger *l, uint64_t slot);
+
+struct logger_view {
+    struct wal_view wal;
+    uint64_t syncs, sync_ns_total, sync_ns_max;
+    uint64_t queued_records, queued_bytes;
+};
+void logger_view(struct logger *l, struct logger_view *view);
+/* Sync what is queued, stop the thread, close the wal. */
+void logger_stop(struct logger *l);
+
+#endif

@@ -1,0 +1,70 @@
+/* rpc/codec.h: bytes to message and back: msgpack-rpc notifications [2, "method", [params]].
+ *
+ * Pure; any thread (one decoder per thread). Bytes from outside are never trusted: a wrong type,
+ * count, bound or trailing byte gives -EBADMSG, and memory use is bounded by the size of the input
+ * before anything is allocated. Commands are views of the frame they came in: decoding copies none. */
+#ifndef RPC_CODEC_H
+#define RPC_CODEC_H
+
+#include <stddef.h>
+
+#include "consensus/message.h"
+#include "rpc/frame.h"
+
+#define PROTOCOL_MIN 1
+#define PROTOCOL_MAX 1
+
+enum peer_kind {
+    PEER_HELLO,  /* first on every connection, both ways */
+    PEER_REFUSE, /* why the connection is about to be closed */
+    PEER_PAXOS,  /* a message of the core */
+    PEER_STATUS, /* what a node says of itself twice a second; also the digest of one slot */
+};
+
+struct peer_hello {
+    uint64_t cluster_id;
+    uint64_t node_id;
+    char name[MEMBER_NAME_MAX + 1];
+    uint32_t protocol_min, protocol_max;
+    /* Ids this node has pinned for the members, by index in the configuration; 0: not yet met. */
+    uint32_t member_count;
+    uint64_t pinned[MEMBERS_MAX];
+};
+
+struct peer_refuse {
+    char reason[160];
+};
+
+struct peer_status {
+    uint64_t applied, checkpointed;
+    uint64_t digest_slot; /* the last slot a digest was taken at; 0 none */
+    uint64_t digest[2];
+    uint64_t verify_nonce; /* of the verify command in that slot; 0: taken unasked */
+    bool mounted;
+};
+
+struct peer_message {
+    enum peer_kind kind;
+    union {
+        struct peer_hello hello;
+        struct peer_refuse refuse;
+        struct message paxos;
+        struct peer_status status;
+    };
+};
+
+/* Append @m to @out. Returns 0 or -ENOMEM. A p2a's commands are copied into the frame. */
+int codec_encode(const struct peer_message *m, struct buffer *out);
+
+/* Room for one decoded message; reused. Large: allocate it once. */
+struct decoder;
+struct decoder *decoder_new(void);
+void decoder_free(struct decoder *d);
+
+/* Decode one frame. @frame gains a reference for every command that points into it. On success
+ * @m is set and lives until the next codec_decode() or decoder_clear() with @d, as do its references
+ * to commands (take your own to keep one). 0; -EBADMSG; -ENOMEM. */
+int codec_decode(struct decoder *d, struct frame *frame, struct peer_message *m);
+void decoder_clear(struct decoder *d);
+
+#endif

@@ -1,0 +1,66 @@
+/* rpc/transport.h: frames between members over TCP and libuv. Loop thread only.
+ *
+ * Keeps one connection to each member: of the two ends the one with the lower index dials; with
+ * back-off (50 ms doubling to 1 s, jittered). Both sides say hello first; the hello is judged by the
+ * callback before anything else passes. Frames may be lost (a connection that breaks, a queue that is
+ * full), repeated or reordered as far as the user may assume. Send queues are bounded per peer
+ * (SEND_QUEUE_BYTES_MAX): a slow peer loses frames and slows nobody. A peer silent for PEER_IDLE_NS is
+ * dropped and dialled anew. Connections that have not said hello are bounded in number and time. */
+#ifndef RPC_TRANSPORT_H
+#define RPC_TRANSPORT_H
+
+#include <uv.h>
+
+#include "rpc/codec.h"
+
+#define SEND_QUEUE_BYTES_MAX (48 * MIB)
+#define PEER_IDLE_NS (5 * NS_PER_S)
+#define STRANGERS_MAX 32 /* connections without a hello; each ends after 2 s */
+
+struct transport_callbacks {
+    void *context;
+    /* A peer said hello; @index is the member whose name it gave, and whose place in the
+     * configuration it claims. Return NULL to accept, or the reason to refuse (sent and logged). */
+    const char *(*on_hello)(void *context, uint32_t index, const struct peer_hello *hello);
+    /* Connection to member @index up or down. */
+    void (*on_state)(void *context, uint32_t index, bool connected, const char *reason);
+    /* A message from member @index; borrowed for the call. */
+    void (*on_message)(void *context, uint32_t index, const struct peer_message *m);
+};
+
+struct transport_config {
+    uint32_t self, member_count;
+    char names[MEMBERS_MAX][MEMBER_NAME_MAX + 1];
+    char addresses[MEMBERS_MAX][ADDRESS_MAX + 1]; /* "IP:PORT" */
+    uint64_t cluster_id;
+    struct transport_callbacks callbacks;
+    /* Called for each hello sent, to fill node_id, pins and so on. */
+    void (*fill_hello)(void *context, struct peer_hello *hello);
+};
+
+struct transport;
+
+/* Listen on the own address and start to dial (outgoing connections are bound to the own IP, so that
+ * a packet filter between two addresses cuts exactly one pair). 0, -EADDRINUSE, -EADDRNOTAVAIL,
+ * -EACCES, -EINVAL (address), -ENOMEM. */
+int transport_open(uv_loop_t *loop, const struct transport_config *config, struct transport **out);
+
+/* Queue @m for every member in the mask @to (own bit ignored); encoded once. Drops, never fails.
+ * Bytes leave when the loop turns, or at once where the socket has room. */
+void transport_send(struct transport *t, uint32_t to, const struct peer_message *m);
+
+struct transport_peer_view {
+    bool connected;
+    uint64_t queued_bytes, sent_frames, received_frames, dropped_frames;
+    uint64_t last_received_ns;
+    char last_error[160]; /* why it is not connected, as a person reads it */
+};
+void transport_view(const struct transport *t, uint32_t index, struct transport_peer_view *view);
+
+/* Close everything; @closed runs once libuv let go of all handles, and frees @t. */
+void transport_close(struct transport *t, void (*closed)(void *context), void *context);
+
+/* "1.2.3.4:7600" or "[::1]:7600" to a socket address: 0 or -EINVAL. */
+int address_parse(const char *text, struct sockaddr_storage *out);
+
+#endif
