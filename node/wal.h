@@ -10,6 +10,8 @@
 #ifndef NODE_WAL_H
 #define NODE_WAL_H
 
+#include <stddef.h>
+
 #include "consensus/effects.h"
 
 #define WAL_SEGMENT_SIZE (64 * MIB)

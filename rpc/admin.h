@@ -9,6 +9,8 @@
 #define RPC_ADMIN_H
 
 #include <msgpack.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <uv.h>
 
 #include "rpc/frame.h"

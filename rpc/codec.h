@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "consensus/message.h"
+#include "base/limits.h"
 #include "rpc/frame.h"
 
 #define PROTOCOL_MIN 1
