@@ -33,8 +33,8 @@ enum {
     /* filesystem */
     FILE_NAME_MAX = 255,
     SYMLINK_MAX = 4095,
-    XATTR_NAME_MAX = 255,
-    XATTR_VALUE_MAX = 65536,
+    XATTR_NAME_SIZE_MAX = 255,
+    XATTR_VALUE_SIZE_MAX = 65536,
     WRITE_SIZE_MAX = 1 << 20,             /* bytes of one FUSE WRITE, hence of one slot's data */
     COMMAND_SIZE_MAX = (1 << 20) + 8192,  /* bytes of one encoded command */
 };
