@@ -1,0 +1,184 @@
+#include "node/clients.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "base/assert.h"
+#include "base/log.h"
+
+enum { INCOMING_MAX = 1024, INCOMING_BYTES_MAX = 64 << 20 };
+
+/* A command whose bytes came from a request. */
+struct own_command {
+    struct command command;
+    uint8_t *bytes;
+};
+
+static void own_command_release(struct command *c)
+{
+    struct own_command *own = container_of(c, struct own_command, command);
+    free(own->bytes);
+    free(own);
+}
+
+/* Takes @bytes. */
+static struct command *own_command_new(uint64_t node_id, uint64_t epoch, uint8_t *bytes,
+                                       uint32_t size)
+{
+    struct own_command *own = calloc(1, sizeof *own);
+    if (!own)
+        return NULL;
+    own->bytes = bytes;
+    own->command = (struct command){.refs = 1,
+                                    .size = size,
+                                    .node = node_id,
+                                    .epoch = epoch,
+                                    .bytes = bytes,
+                                    .release = own_command_release};
+    return &own->command;
+}
+
+int clients_init(struct clients *c, uint64_t node_id, void (*wake)(void *context), void *context)
+{
+    *c = (struct clients){.node_id = node_id, .sequence_next = 1, .low = 1};
+    if (getrandom(&c->nonce, sizeof c->nonce, 0) != sizeof c->nonce)
+        return -EIO;
+    queue_init(&c->incoming, INCOMING_MAX, INCOMING_BYTES_MAX);
+    queue_on_arrival(&c->incoming, wake, context);
+    pthread_mutex_init(&c->lock, NULL);
+    return 0;
+}
+
+void clients_deinit(struct clients *c)
+{
+    queue_deinit(&c->incoming);
+    pthread_mutex_destroy(&c->lock);
+}
+
+void clients_submit(struct clients *c, struct request *r)
+{
+    if (queue_push_wait(&c->incoming, &r->item, r->size) < 0)
+        r->complete(r, -EIO, NULL);
+}
+
+struct command *clients_session_open(struct clients *c)
+{
+    struct fs_command open = {.op = FS_SESSION_OPEN, .nonce = c->nonce};
+    uint8_t *bytes = malloc(COMMAND_SIZE_MAX);
+    if (!bytes)
+        return NULL;
+    uint32_t size = (uint32_t)fs_command_encode(&open, bytes, COMMAND_SIZE_MAX);
+    ASSERT(size > 0);
+    return own_command_new(c->node_id, 0, realloc(bytes, size), size);
+}
+
+static struct request *take_waiting(struct clients *c)
+{
+    if (!c->waiting)
+        c->waiting = queue_take_all(&c->incoming);
+    if (!c->waiting)
+        return NULL;
+    struct request *r = container_of(c->waiting, struct request, item);
+    c->waiting = c->waiting->next;
+    return r;
+}
+
+struct command *clients_next(struct clients *c)
+{
+    pthread_mutex_lock(&c->lock);
+    bool ready = c->epoch && c->sequence_next - c->low < SESSION_OPEN_MAX;
+    pthread_mutex_unlock(&c->lock);
+    if (!ready)
+        return NULL;
+
+    struct request *r = take_waiting(c);
+    if (!r)
+        return NULL;
+    struct command *command = own_command_new(c->node_id, c->epoch, r->bytes, r->size);
+    ASSERT(command); /* less than a page; without it nothing else works either */
+    r->bytes = NULL;
+
+    pthread_mutex_lock(&c->lock);
+    r->sequence = c->sequence_next++;
+    c->open[r->sequence % SESSION_OPEN_MAX] = r;
+    command->sequence = r->sequence;
+    command->low = c->low;
+    pthread_mutex_unlock(&c->lock);
+    return command;
+}
+
+static bool on_session_opened(struct clients *c, const struct command *command,
+                              const struct store_applied *result)
+{
+    struct fs_command open;
+    if (fs_command_decode(command->bytes, command->size, &open) < 0 || open.nonce != c->nonce)
+        return false; /* of a former life */
+    if (result->outcome.error) {
+        log_event(LOG_ERROR, "event=session_refused errno=%d what_to_do=\"the cluster remembers %d "
+                             "hosts, its limit: retire one\"",
+                  result->outcome.error, SESSIONS_MAX);
+        return false;
+    }
+    pthread_mutex_lock(&c->lock);
+    c->epoch = result->outcome.epoch;
+    pthread_mutex_unlock(&c->lock);
+    log_event(LOG_INFO, "event=session_open epoch=%llu", (unsigned long long)c->epoch);
+    return true;
+}
+
+bool clients_on_result(struct clients *c, const struct command *command,
+                       const struct store_applied *result)
+{
+    if (command->sequence == 0)
+        return on_session_opened(c, command, result);
+    if (command->epoch != c->epoch)
+        return false; /* of a former life: nobody waits for it */
+    if (result->verdict == SESSION_SETTLED)
+        return false; /* a repeat of one answered long ago */
+
+    pthread_mutex_lock(&c->lock);
+    struct request **at = &c->open[command->sequence % SESSION_OPEN_MAX];
+    struct request *r = *at && (*at)->sequence == command->sequence ? *at : NULL;
+    pthread_mutex_unlock(&c->lock);
+    if (!r)
+        return false; /* a repeat of one just answered */
+
+    if (result->verdict == SESSION_FENCED)
+        r->complete(r, -EIO, NULL);
+    else
+        r->complete(r, 0, &result->outcome);
+
+    /* Answered: only now may the mark pass it (its outcome is no longer needed). */
+    pthread_mutex_lock(&c->lock);
+    *at = NULL;
+    bool was_full = c->sequence_next - c->low >= SESSION_OPEN_MAX;
+    while (c->low < c->sequence_next && !c->open[c->low % SESSION_OPEN_MAX])
+        c->low++;
+    bool has_room = c->sequence_next - c->low < SESSION_OPEN_MAX;
+    pthread_mutex_unlock(&c->lock);
+    return was_full && has_room;
+}
+
+uint32_t clients_open(struct clients *c)
+{
+    pthread_mutex_lock(&c->lock);
+    uint32_t count = 0;
+    for (uint64_t s = c->low; s < c->sequence_next; s++)
+        count += c->open[s % SESSION_OPEN_MAX] != NULL;
+    pthread_mutex_unlock(&c->lock);
+    return count;
+}
+
+void clients_fail(struct clients *c, int error)
+{
+    queue_close(&c->incoming);
+    struct request *r;
+    while ((r = take_waiting(c)))
+        r->complete(r, error, NULL);
+    for (uint32_t i = 0; i < SESSION_OPEN_MAX; i++) {
+        if (c->open[i])
+            c->open[i]->complete(c->open[i], error, NULL);
+        c->open[i] = NULL;
+    }
+}

@@ -1,0 +1,311 @@
+#include "node/storer.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/queue.h"
+
+enum {
+    BATCH_MAX = 256,           /* slots in one transaction */
+    BATCH_BYTES_MAX = 8 << 20, /* command bytes in one transaction */
+};
+
+struct decided {
+    struct queue_item item;
+    uint64_t slot, time_ns;
+    struct command *command; /* NULL: storer_tick() */
+};
+
+/* A change, kept from apply to commit: nobody may hear of what could still be aborted. */
+struct kept_change {
+    struct fs_change change;
+    size_t name_at; /* in names */
+};
+
+struct storer {
+    struct store *store;
+    uint64_t node_id;
+    struct storer_callbacks callbacks;
+    pthread_t thread, checkpointer;
+    struct queue queue;
+    atomic_bool has_garbage;
+
+    /* the batch; store thread alone */
+    struct decided *batch[BATCH_MAX];
+    struct store_applied results[BATCH_MAX];
+    size_t changes_end[BATCH_MAX]; /* changes of slot i end here */
+    struct kept_change *changes;
+    size_t change_count, change_room;
+    char *names;
+    size_t names_size, names_room;
+
+    /* checkpoints */
+    uint64_t last_checkpoint_ns, bytes_since;
+    pthread_mutex_t lock;
+    pthread_cond_t due;
+    struct store_checkpoint *pending; /* begun, to be finished by the checkpointer */
+    bool busy, stopping;
+};
+
+static void *grown(void *array, size_t *room, size_t needed, size_t element)
+{
+    if (needed <= *room)
+        return array;
+    size_t room_new = *room ? *room * 2 : 64;
+    while (room_new < needed)
+        room_new *= 2;
+    array = realloc(array, room_new * element);
+    ASSERT(array); /* a few hundred bytes a slot; without them nothing else works either */
+    *room = room_new;
+    return array;
+}
+
+static void keep_change(void *context, const struct fs_change *change)
+{
+    struct storer *s = context;
+    s->changes = grown(s->changes, &s->change_room, s->change_count + 1, sizeof *s->changes);
+    s->names = grown(s->names, &s->names_room, s->names_size + change->name_size + 1, 1);
+    struct kept_change *kept = &s->changes[s->change_count++];
+    kept->change = *change;
+    kept->name_at = s->names_size;
+    if (change->name_size)
+        memcpy(s->names + s->names_size, change->name, change->name_size);
+    s->names_size += change->name_size;
+    s->names[s->names_size++] = '\0';
+}
+
+static int apply_batch(struct storer *s, size_t count)
+{
+    s->change_count = 0;
+    s->names_size = 0;
+    int rc = store_begin(s->store);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < count; i++) {
+        const struct decided *d = s->batch[i];
+        rc = store_apply(s->store, d->slot, d->time_ns, d->command, &s->results[i], keep_change, s);
+        if (rc < 0) {
+            store_abort(s->store);
+            return rc;
+        }
+        s->changes_end[i] = s->change_count;
+    }
+    return store_commit(s->store);
+}
+
+static void announce_batch(struct storer *s, size_t count)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct decided *d = s->batch[i];
+        if (d->command->node == s->node_id)
+            s->callbacks.on_result(s->callbacks.context, d->slot, d->command, &s->results[i]);
+        for (; at < s->changes_end[i]; at++) {
+            struct kept_change *kept = &s->changes[at];
+            kept->change.name = s->names + kept->name_at;
+            s->callbacks.on_change(s->callbacks.context, &kept->change);
+        }
+    }
+}
+
+/* Hand a checkpoint to its thread, if one is due and the last one is done. */
+static int checkpoint_if_due(struct storer *s)
+{
+    uint64_t now = clock_now_ns();
+    if (s->bytes_since == 0 || (s->bytes_since < CHECKPOINT_BYTES &&
+                                now - s->last_checkpoint_ns < CHECKPOINT_INTERVAL_NS))
+        return 0;
+    pthread_mutex_lock(&s->lock);
+    bool busy = s->busy;
+    pthread_mutex_unlock(&s->lock);
+    if (busy)
+        return 0;
+
+    struct store_checkpoint *checkpoint;
+    int rc = store_checkpoint_begin(s->store, &checkpoint);
+    if (rc < 0)
+        return rc;
+    s->last_checkpoint_ns = now;
+    s->bytes_since = 0;
+    pthread_mutex_lock(&s->lock);
+    s->pending = checkpoint;
+    s->busy = true;
+    pthread_mutex_unlock(&s->lock);
+    pthread_cond_signal(&s->due);
+    return 0;
+}
+
+static void free_batch(struct storer *s, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        command_unref(s->batch[i]->command);
+        free(s->batch[i]);
+    }
+}
+
+/* Returns the list without the batch it took from the front; sets @count. */
+static struct queue_item *next_batch(struct storer *s, struct queue_item *list, size_t *count)
+{
+    size_t bytes = 0;
+    *count = 0;
+    while (list && *count < BATCH_MAX && (*count == 0 || bytes < BATCH_BYTES_MAX)) {
+        struct decided *d = container_of(list, struct decided, item);
+        list = list->next;
+        if (!d->command) {
+            free(d);
+            continue;
+        }
+        bytes += d->command->size;
+        s->batch[(*count)++] = d;
+        s->bytes_since += d->command->size + 128; /* with what the log adds to it */
+    }
+    return list;
+}
+
+static void free_list(struct queue_item *list)
+{
+    while (list) {
+        struct decided *d = container_of(list, struct decided, item);
+        list = list->next;
+        if (d->command)
+            command_unref(d->command);
+        free(d);
+    }
+}
+
+static void *storer_main(void *argument)
+{
+    struct storer *s = argument;
+    struct queue_item *list;
+    while ((list = queue_take_all_wait(&s->queue))) {
+        while (list) {
+            size_t count;
+            list = next_batch(s, list, &count);
+            int rc = count ? apply_batch(s, count) : 0;
+            if (rc == 0) {
+                announce_batch(s, count);
+                atomic_store(&s->has_garbage, store_has_garbage(s->store));
+                rc = checkpoint_if_due(s);
+            }
+            free_batch(s, count);
+            if (rc < 0) {
+                free_list(list);
+                s->callbacks.on_failure(s->callbacks.context, "apply", rc);
+                return NULL;
+            }
+            s->callbacks.on_progress(s->callbacks.context);
+        }
+    }
+    return NULL;
+}
+
+static void *checkpointer_main(void *argument)
+{
+    struct storer *s = argument;
+    pthread_mutex_lock(&s->lock);
+    for (;;) {
+        while (!s->pending && !s->stopping)
+            pthread_cond_wait(&s->due, &s->lock);
+        struct store_checkpoint *checkpoint = s->pending;
+        s->pending = NULL;
+        if (!checkpoint)
+            break;
+        pthread_mutex_unlock(&s->lock);
+        int rc = store_checkpoint_finish(s->store, checkpoint);
+        if (rc < 0)
+            s->callbacks.on_failure(s->callbacks.context, "checkpoint", rc);
+        else
+            s->callbacks.on_progress(s->callbacks.context);
+        pthread_mutex_lock(&s->lock);
+        s->busy = rc < 0; /* after a failed sync nothing on that disk proves anything */
+    }
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+int storer_start(struct store *store, uint64_t node_id, const struct storer_callbacks *callbacks,
+                 struct storer **out)
+{
+    struct storer *s = calloc(1, sizeof *s);
+    if (!s)
+        return -ENOMEM;
+    s->store = store;
+    s->node_id = node_id;
+    s->callbacks = *callbacks;
+    s->last_checkpoint_ns = clock_now_ns();
+    queue_init(&s->queue, SIZE_MAX, SIZE_MAX); /* the core's SLOTS_HELD_MAX and HELD_BYTES_MAX bound it */
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->due, NULL);
+    int rc = -pthread_create(&s->thread, NULL, storer_main, s);
+    if (rc == 0) {
+        rc = -pthread_create(&s->checkpointer, NULL, checkpointer_main, s);
+        if (rc < 0) {
+            queue_close(&s->queue);
+            pthread_join(s->thread, NULL);
+        }
+    }
+    if (rc < 0) {
+        free(s);
+        return rc;
+    }
+    pthread_setname_np(s->thread, "store");
+    pthread_setname_np(s->checkpointer, "checkpoint");
+    *out = s;
+    return 0;
+}
+
+void storer_apply(struct storer *s, const struct pvalue *decided)
+{
+    struct decided *d = malloc(sizeof *d);
+    ASSERT(d);
+    *d = (struct decided){.slot = decided->slot,
+                          .time_ns = decided->time_ns,
+                          .command = command_ref(decided->command)};
+    if (queue_push(&s->queue, &d->item, d->command->size) < 0) { /* stopping */
+        command_unref(d->command);
+        free(d);
+    }
+}
+
+void storer_tick(struct storer *s)
+{
+    struct decided *d = calloc(1, sizeof *d);
+    if (d && queue_push(&s->queue, &d->item, 0) < 0)
+        free(d);
+}
+
+bool storer_has_garbage(const struct storer *s)
+{
+    return atomic_load(&s->has_garbage);
+}
+
+void storer_stop(struct storer *s)
+{
+    queue_close(&s->queue);
+    pthread_join(s->thread, NULL);
+    pthread_mutex_lock(&s->lock);
+    s->stopping = true;
+    bool failed = s->busy && !s->pending;
+    pthread_mutex_unlock(&s->lock);
+    pthread_cond_signal(&s->due);
+    pthread_join(s->checkpointer, NULL);
+
+    /* The next start then replays nothing. Losing it costs only time: the log has everything. */
+    struct store_checkpoint *checkpoint;
+    if (!failed && s->bytes_since && store_checkpoint_begin(s->store, &checkpoint) == 0)
+        (void)store_checkpoint_finish(s->store, checkpoint);
+
+    free_list(queue_take_all(&s->queue));
+    queue_deinit(&s->queue);
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->due);
+    free(s->changes);
+    free(s->names);
+    free(s);
+}

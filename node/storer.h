@@ -1,0 +1,40 @@
+/* node/storer.h: the store thread: applies decided slots in order, in batches, and answers the
+ * requests it applied. A second thread writes checkpoints, so that no batch waits for a sync. */
+#ifndef NODE_STORER_H
+#define NODE_STORER_H
+
+#include "consensus/pvalue.h"
+#include "fs/store.h"
+
+#define CHECKPOINT_INTERVAL_NS (5 * NS_PER_S)
+#define CHECKPOINT_BYTES (64 * MIB) /* command bytes after which a checkpoint is due at once */
+
+struct storer;
+
+struct storer_callbacks {
+    void *context;
+    /* All from the store thread, after the commit, in slot order; for each slot first the result, if
+     * the command is of this node, then its changes. */
+    void (*on_result)(void *context, uint64_t slot, const struct command *command,
+                      const struct store_applied *result);
+    void (*on_change)(void *context, const struct fs_change *change);
+    /* store_applied() or store_checkpointed() moved. From either thread. */
+    void (*on_progress)(void *context);
+    /* The local disk failed: what is not committed is lost here. From either thread. */
+    void (*on_failure)(void *context, const char *doing, int error);
+};
+
+/* @s stays the caller's. @node_id tells own commands. 0 or -errno. */
+int storer_start(struct store *s, uint64_t node_id, const struct storer_callbacks *callbacks,
+                 struct storer **out);
+/* Loop thread, in slot order. A reference to the command is taken. Never blocks: the core bounds what
+ * is decided and not applied. */
+void storer_apply(struct storer *s, const struct pvalue *decided);
+/* Look whether a checkpoint is due though nothing is decided. Loop thread, now and then. */
+void storer_tick(struct storer *s);
+/* Orphans that nobody holds wait to be reaped. Any thread. */
+bool storer_has_garbage(const struct storer *s);
+/* Apply what is queued, write a last checkpoint, stop both threads. */
+void storer_stop(struct storer *s);
+
+#endif
