@@ -7,17 +7,17 @@
 
 #include <stdint.h>
 
-#define KIB (UINT64_C(1) << 10)
-#define MIB (UINT64_C(1) << 20)
-#define GIB (UINT64_C(1) << 30)
+#define KIB       (UINT64_C(1) << 10)
+#define MIB       (UINT64_C(1) << 20)
+#define GIB       (UINT64_C(1) << 30)
 #define NS_PER_MS UINT64_C(1000000)
-#define NS_PER_S UINT64_C(1000000000)
+#define NS_PER_S  UINT64_C(1000000000)
 
 enum {
     /* cluster */
-    MEMBERS_MAX = 16,      /* hosts in one configuration; a member mask is a uint32_t */
-    MEMBER_NAME_MAX = 31,  /* bytes, without the NUL */
-    ADDRESS_MAX = 63,      /* bytes of "1.2.3.4:7600" or "[::1]:7600", without the NUL */
+    MEMBERS_MAX = 16,     /* hosts in one configuration; a member mask is a uint32_t */
+    MEMBER_NAME_MAX = 31, /* bytes, without the NUL */
+    ADDRESS_MAX = 63,     /* bytes of "1.2.3.4:7600" or "[::1]:7600", without the NUL */
 
     /* consensus */
     WINDOW = 256,          /* slots a leader may have proposed and not yet applied (PMMC R5) */
@@ -26,23 +26,23 @@ enum {
     SUBMITS_MAX = 512,     /* own commands a node's replica keeps until it sees them decided */
 
     /* clients */
-    SESSIONS_MAX = 64,       /* client sessions the replicated state remembers */
-    SESSION_OPEN_MAX = 256,  /* commands of one session above its low mark */
-    OUTCOME_SIZE_MAX = 224,  /* bytes of one encoded outcome */
+    SESSIONS_MAX = 64,      /* client sessions the replicated state remembers */
+    SESSION_OPEN_MAX = 256, /* commands of one session above its low mark */
+    OUTCOME_SIZE_MAX = 224, /* bytes of one encoded outcome */
 
     /* filesystem */
     FILE_NAME_MAX = 255,
     SYMLINK_MAX = 4095,
     XATTR_NAME_SIZE_MAX = 255,
     XATTR_VALUE_SIZE_MAX = 65536,
-    WRITE_SIZE_MAX = 1 << 20,             /* bytes of one FUSE WRITE, hence of one slot's data */
-    COMMAND_SIZE_MAX = (1 << 20) + 8192,  /* bytes of one encoded command */
+    WRITE_SIZE_MAX = 1 << 20,            /* bytes of one FUSE WRITE, hence of one slot's data */
+    COMMAND_SIZE_MAX = (1 << 20) + 8192, /* bytes of one encoded command */
 };
 
-#define WINDOW_BYTES (32 * MIB)       /* command bytes a leader may have in flight */
-#define HELD_BYTES_MAX (80 * MIB)     /* command bytes a node keeps in memory; more is not accepted */
-#define MESSAGE_BYTES (4 * MIB)       /* command bytes after which a message takes no more entries */
-#define FRAME_SIZE_MAX (8 * MIB)      /* bytes of one frame; a longer one ends the connection */
+#define WINDOW_BYTES   (32 * MIB) /* command bytes a leader may have in flight */
+#define HELD_BYTES_MAX (80 * MIB) /* command bytes a node keeps in memory; more is not accepted */
+#define MESSAGE_BYTES  (4 * MIB)  /* command bytes after which a message takes no more entries */
+#define FRAME_SIZE_MAX (8 * MIB)  /* bytes of one frame; a longer one ends the connection */
 
 #define ARRAY_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 

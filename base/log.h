@@ -10,7 +10,8 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 void log_set_level(enum log_level level);
 /* Prefix every line with node=@name (borrowed for ever). */
 void log_set_node(const char *name);
-/* @format gives "event=x key=value ...": no newline. Values with spaces are quoted by the caller. */
+/* @format gives "event=x key=value ...": no newline. Values with spaces are quoted by the caller.
+ */
 void log_event(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void log_dump_recent(void);
 

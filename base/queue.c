@@ -26,8 +26,8 @@ void queue_on_arrival(struct queue *q, void (*wake)(void *context), void *contex
 
 static bool has_room(const struct queue *q, size_t bytes)
 {
-    return q->count == 0 || (q->count < q->count_max && bytes <= q->bytes_max &&
-                             q->bytes <= q->bytes_max - bytes);
+    return q->count == 0 ||
+           (q->count < q->count_max && bytes <= q->bytes_max && q->bytes <= q->bytes_max - bytes);
 }
 
 /* Called with the lock held; releases it. */

@@ -23,7 +23,8 @@ struct queue {
     size_t count, bytes;
     size_t count_max, bytes_max;
     bool closed;
-    void (*wake)(void *context); /* called, outside the lock, when the queue was empty; may be NULL */
+    void (*wake)(
+        void *context); /* called, outside the lock, when the queue was empty; may be NULL */
     void *wake_context;
 };
 
@@ -33,7 +34,8 @@ void queue_deinit(struct queue *q);
  * push into an empty queue. Set before the first push. */
 void queue_on_arrival(struct queue *q, void (*wake)(void *context), void *context);
 
-/* 0; -EAGAIN when full (an item larger than bytes_max enters an empty queue); -EPIPE when closed. */
+/* 0; -EAGAIN when full (an item larger than bytes_max enters an empty queue); -EPIPE when closed.
+ */
 int queue_push(struct queue *q, struct queue_item *item, size_t bytes);
 /* As queue_push, but waits for room. -EPIPE when closed. */
 int queue_push_wait(struct queue *q, struct queue_item *item, size_t bytes);

@@ -115,8 +115,9 @@ static bool on_session_opened(struct clients *c, const struct command *command,
     if (fs_command_decode(command->bytes, command->size, &open) < 0 || open.nonce != c->nonce)
         return false; /* of a former life */
     if (result->outcome.error) {
-        log_event(LOG_ERROR, "event=session_refused errno=%d what_to_do=\"the cluster remembers %d "
-                             "hosts, its limit: retire one\"",
+        log_event(LOG_ERROR,
+                  "event=session_refused errno=%d what_to_do=\"the cluster remembers %d "
+                  "hosts, its limit: retire one\"",
                   result->outcome.error, SESSIONS_MAX);
         return false;
     }

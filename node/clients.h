@@ -1,8 +1,8 @@
-/* node/clients.h: this node's client session: requests of the frontend become numbered commands, and
- * find their outcome again (exactly once: DESIGN §4).
+/* node/clients.h: this node's client session: requests of the frontend become numbered commands,
+ * and find their outcome again (exactly once: DESIGN §4).
  *
- * Requests enter from any thread, become commands on the loop thread, and end on the store thread. At
- * most SESSION_OPEN_MAX are open above the lowest unanswered one; the rest wait in order. */
+ * Requests enter from any thread, become commands on the loop thread, and end on the store thread.
+ * At most SESSION_OPEN_MAX are open above the lowest unanswered one; the rest wait in order. */
 #ifndef NODE_CLIENTS_H
 #define NODE_CLIENTS_H
 
@@ -15,11 +15,12 @@
 
 struct clients {
     uint64_t node_id, nonce;
-    struct queue incoming;       /* from the frontend's threads */
-    struct queue_item *waiting;  /* taken from incoming, not yet commands; loop thread */
-    pthread_mutex_t lock;        /* of what follows */
-    uint64_t epoch;              /* 0: the session is not open yet */
-    uint64_t sequence_next, low; /* low: lowest unanswered; == sequence_next when all are answered */
+    struct queue incoming;      /* from the frontend's threads */
+    struct queue_item *waiting; /* taken from incoming, not yet commands; loop thread */
+    pthread_mutex_t lock;       /* of what follows */
+    uint64_t epoch;             /* 0: the session is not open yet */
+    uint64_t sequence_next,
+        low; /* low: lowest unanswered; == sequence_next when all are answered */
     struct request *open[SESSION_OPEN_MAX]; /* at sequence % SESSION_OPEN_MAX */
     bool failed;
 };
@@ -31,14 +32,15 @@ void clients_deinit(struct clients *c);
 /* Any thread; waits while too many are waiting already. Fails the request at once when failed. */
 void clients_submit(struct clients *c, struct request *r);
 
-/* The command that opens the session, for the core. The caller owns the reference. NULL: no memory. */
+/* The command that opens the session, for the core. The caller owns the reference. NULL: no memory.
+ */
 struct command *clients_session_open(struct clients *c);
-/* Loop thread: the next request as a command, numbered; NULL when none waits, the session is not open,
- * or too many are unanswered. The caller owns the reference. */
+/* Loop thread: the next request as a command, numbered; NULL when none waits, the session is not
+ * open, or too many are unanswered. The caller owns the reference. */
 struct command *clients_next(struct clients *c);
 
-/* Store thread: a command of this node was applied. Returns true when the session has just opened or
- * room was made, so that clients_next() is worth a call. */
+/* Store thread: a command of this node was applied. Returns true when the session has just opened
+ * or room was made, so that clients_next() is worth a call. */
 bool clients_on_result(struct clients *c, const struct command *command,
                        const struct store_applied *result);
 

@@ -1,9 +1,9 @@
-/* node/reads.h: reads that wait until the local store holds every change completed before they began,
- * and the threads that then run them.
+/* node/reads.h: reads that wait until the local store holds every change completed before they
+ * began, and the threads that then run them.
  *
  * A worker first asks reads_is_current(), which needs no other thread: it is true on a leader under
- * its lease whose store has applied all it decided. Else the read goes to the loop, takes part in the next
- * read index, waits for that slot, and runs on a reader thread. */
+ * its lease whose store has applied all it decided. Else the read goes to the loop, takes part in
+ * the next read index, waits for that slot, and runs on a reader thread. */
 #ifndef NODE_READS_H
 #define NODE_READS_H
 
@@ -18,14 +18,14 @@ enum { READER_THREADS = 2 };
 
 struct reads {
     struct store *store;
-    struct queue incoming;     /* from the frontend's threads */
-    struct queue ready;        /* for the reader threads */
+    struct queue incoming; /* from the frontend's threads */
+    struct queue ready;    /* for the reader threads */
     pthread_t threads[READER_THREADS];
 
     /* loop thread */
-    struct queue_item *asked, **asked_tail;   /* wait for a read index, by number */
+    struct queue_item *asked, **asked_tail;     /* wait for a read index, by number */
     struct queue_item *indexed, **indexed_tail; /* wait for a slot to be applied, by slot */
-    uint64_t number;           /* of the newest read */
+    uint64_t number;                            /* of the newest read */
 
     /* What a leader may serve from, for reads_is_current(). `stint` is 0 while it may not, and
      * differs between two stretches in which it may. */
@@ -42,7 +42,8 @@ void reads_submit(struct reads *r, struct request *request);
 /* Loop thread. Publish what the core says, before any effect of the same step is performed: a
  * hand-over must not overtake it. @until_ns 0: not serving. */
 void reads_publish(struct reads *r, uint64_t decided, uint64_t until_ns);
-/* Loop thread: take what came in. Returns the number to give the core's EVENT_READ, or 0 if none. */
+/* Loop thread: take what came in. Returns the number to give the core's EVENT_READ, or 0 if none.
+ */
 uint64_t reads_gather(struct reads *r);
 /* Reads up to @number may run once @slot is applied. */
 void reads_on_index(struct reads *r, uint64_t number, uint64_t slot);

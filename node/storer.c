@@ -118,8 +118,8 @@ static void announce_batch(struct storer *s, size_t count)
 static int checkpoint_if_due(struct storer *s)
 {
     uint64_t now = clock_now_ns();
-    if (s->bytes_since == 0 || (s->bytes_since < CHECKPOINT_BYTES &&
-                                now - s->last_checkpoint_ns < CHECKPOINT_INTERVAL_NS))
+    if (s->bytes_since == 0 ||
+        (s->bytes_since < CHECKPOINT_BYTES && now - s->last_checkpoint_ns < CHECKPOINT_INTERVAL_NS))
         return 0;
     pthread_mutex_lock(&s->lock);
     bool busy = s->busy;
@@ -239,7 +239,8 @@ int storer_start(struct store *store, uint64_t node_id, const struct storer_call
     s->node_id = node_id;
     s->callbacks = *callbacks;
     s->last_checkpoint_ns = clock_now_ns();
-    queue_init(&s->queue, SIZE_MAX, SIZE_MAX); /* the core's SLOTS_HELD_MAX and HELD_BYTES_MAX bound it */
+    queue_init(&s->queue, SIZE_MAX,
+               SIZE_MAX); /* the core's SLOTS_HELD_MAX and HELD_BYTES_MAX bound it */
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->due, NULL);
     int rc = -pthread_create(&s->thread, NULL, storer_main, s);

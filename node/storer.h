@@ -7,14 +7,14 @@
 #include "fs/store.h"
 
 #define CHECKPOINT_INTERVAL_NS (5 * NS_PER_S)
-#define CHECKPOINT_BYTES (64 * MIB) /* command bytes after which a checkpoint is due at once */
+#define CHECKPOINT_BYTES       (64 * MIB) /* command bytes after which a checkpoint is due at once */
 
 struct storer;
 
 struct storer_callbacks {
     void *context;
-    /* All from the store thread, after the commit, in slot order; for each slot first the result, if
-     * the command is of this node, then its changes. */
+    /* All from the store thread, after the commit, in slot order; for each slot first the result,
+     * if the command is of this node, then its changes. */
     void (*on_result)(void *context, uint64_t slot, const struct command *command,
                       const struct store_applied *result);
     void (*on_change)(void *context, const struct fs_change *change);
@@ -27,8 +27,8 @@ struct storer_callbacks {
 /* @s stays the caller's. @node_id tells own commands. 0 or -errno. */
 int storer_start(struct store *s, uint64_t node_id, const struct storer_callbacks *callbacks,
                  struct storer **out);
-/* Loop thread, in slot order. A reference to the command is taken. Never blocks: the core bounds what
- * is decided and not applied. */
+/* Loop thread, in slot order. A reference to the command is taken. Never blocks: the core bounds
+ * what is decided and not applied. */
 void storer_apply(struct storer *s, const struct pvalue *decided);
 /* Look whether a checkpoint is due though nothing is decided. Loop thread, now and then. */
 void storer_tick(struct storer *s);

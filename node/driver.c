@@ -1,0 +1,212 @@
+#include "node/driver.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "node/held.h"
+
+struct driver {
+    struct paxos *paxos;
+    struct driver_edges edges;
+    uint32_t self;
+    uint64_t durable;         /* highest PERSIST number known durable */
+    struct held_list held;    /* wait for a PERSIST */
+    struct held_list to_self; /* wait for their turn */
+    bool appended;            /* records since the last commit */
+    struct paxos_view view;
+    struct peer_message outgoing;
+    struct effects effects; /* large: last */
+};
+
+int driver_new(const struct paxos_config *config, const struct paxos_recovered *recovered,
+               bool fresh, const struct driver_edges *edges, struct driver **out)
+{
+    struct driver *d = calloc(1, sizeof *d);
+    void *memory = calloc(1, paxos_size());
+    if (!d || !memory) {
+        free(d);
+        free(memory);
+        return -ENOMEM;
+    }
+    d->edges = *edges;
+    d->self = config->self;
+    held_list_init(&d->held);
+    held_list_init(&d->to_self);
+    effects_init(&d->effects);
+    d->paxos = paxos_init(memory, config, recovered, fresh, clock_now_ns());
+    paxos_view(d->paxos, &d->view);
+    *out = d;
+    return 0;
+}
+
+void driver_free(struct driver *d)
+{
+    held_list_deinit(&d->held);
+    held_list_deinit(&d->to_self);
+    effects_clear(&d->effects);
+    paxos_deinit(d->paxos);
+    free(d->paxos);
+    free(d);
+}
+
+/* ---- performing effects ---- */
+
+static void send_now(struct driver *d, uint32_t to, const struct message *m)
+{
+    d->outgoing.kind = PEER_PAXOS;
+    d->outgoing.paxos = *m;
+    transport_send(d->edges.transport, to, &d->outgoing);
+}
+
+static void perform_send(struct driver *d, const struct send *send)
+{
+    if (send->after > d->durable) {
+        if (held_list_add(&d->held, send) < 0)
+            log_event(LOG_WARN, "event=message_lost why=no_memory");
+        return;
+    }
+    uint32_t self_bit = UINT32_C(1) << d->self;
+    if (send->to & self_bit && held_list_add(&d->to_self, send) < 0)
+        log_event(LOG_WARN, "event=message_lost why=no_memory");
+    if (send->to & ~self_bit)
+        send_now(d, send->to & ~self_bit, &send->message);
+}
+
+static const char *note_name(enum note_kind kind)
+{
+    switch (kind) {
+    case NOTE_SUSPECT:
+        return "suspect_leader";
+    case NOTE_CANDIDATE:
+        return "candidate";
+    case NOTE_LEADER:
+        return "leader";
+    case NOTE_SERVING:
+        return "serving";
+    case NOTE_PREEMPTED:
+        return "preempted";
+    case NOTE_LEASE_LOST:
+        return "lease_lost";
+    case NOTE_FOLLOWING:
+        return "following";
+    case NOTE_HANDOVER:
+        return "handover";
+    case NOTE_BEHIND:
+        return "behind";
+    case NOTE_CAUGHT_UP:
+        return "caught_up";
+    }
+    return "?";
+}
+
+static void log_note(struct driver *d, const struct note *note)
+{
+    log_event(note->kind == NOTE_LEASE_LOST || note->kind == NOTE_SUSPECT ? LOG_WARN : LOG_INFO,
+              "event=%s ballot=%llu.%s slot=%llu", note_name(note->kind),
+              (unsigned long long)note->ballot.round,
+              d->edges.node_name(d->edges.context, note->ballot.leader),
+              (unsigned long long)note->slot);
+}
+
+static void perform(struct driver *d, const struct effect *e)
+{
+    switch (e->kind) {
+    case EFFECT_PERSIST:
+        logger_append(d->edges.logger, &e->persist);
+        d->appended = true;
+        break;
+    case EFFECT_SEND:
+        perform_send(d, &e->send);
+        break;
+    case EFFECT_DECIDE:
+        storer_apply(d->edges.storer, &e->decide);
+        break;
+    case EFFECT_READ_READY:
+        d->edges.on_read_ready(d->edges.context, e->read_ready.read, e->read_ready.slot);
+        break;
+    case EFFECT_FETCH:
+        logger_read(d->edges.logger, e->fetch.to, e->fetch.first, e->fetch.last);
+        break;
+    case EFFECT_COLLECT:
+        logger_collect(d->edges.logger, e->collect.slot);
+        break;
+    case EFFECT_NOTE:
+        log_note(d, &e->note);
+        break;
+    }
+}
+
+static void step(struct driver *d, struct event *event)
+{
+    event->now_ns = clock_now_ns();
+    event->wall_ns = clock_wall_ns();
+    paxos_step(d->paxos, event, &d->effects);
+    paxos_view(d->paxos, &d->view);
+    d->edges.on_view(d->edges.context, &d->view); /* first: see reads_is_current() */
+    for (uint32_t i = 0; i < d->effects.count; i++)
+        perform(d, &d->effects.list[i]);
+    effects_clear(&d->effects);
+}
+
+/* What a node says to itself comes in like any message. Bounded: an answer to oneself is answered
+ * no more than the few times the protocol has phases. */
+static void deliver_to_self(struct driver *d)
+{
+    struct held *h;
+    while ((h = held_list_take(&d->to_self, UINT64_MAX))) {
+        struct event event = {.kind = EVENT_MESSAGE,
+                              .message = {.from = d->self, .message = &h->message}};
+        step(d, &event);
+        held_free(h);
+    }
+}
+
+void driver_step(struct driver *d, struct event *event)
+{
+    step(d, event);
+    deliver_to_self(d);
+}
+
+void driver_flush(struct driver *d)
+{
+    struct event flush = {.kind = EVENT_FLUSH};
+    driver_step(d, &flush);
+    if (d->appended)
+        logger_commit(d->edges.logger);
+    d->appended = false;
+}
+
+void driver_on_durable(struct driver *d, uint64_t number)
+{
+    d->durable = number;
+    struct held *h;
+    while ((h = held_list_take(&d->held, number))) {
+        struct send send = {.to = h->to, .after = 0, .message = h->message};
+        perform_send(d, &send);
+        held_free(h);
+    }
+    deliver_to_self(d);
+}
+
+void driver_on_decisions(struct driver *d, uint32_t to, struct pvalue *pvalues, uint32_t count)
+{
+    /* The log gives what it last held; only the decided prefix of it is the truth. */
+    uint32_t decided = 0;
+    while (decided < count && pvalues[decided].slot <= d->view.decided)
+        pvalues[decided++].ballot = (struct ballot){0};
+    if (decided > 0) {
+        struct message m = {.kind = MESSAGE_DECISIONS,
+                            .decisions = {.count = decided, .pvalues = pvalues}};
+        send_now(d, UINT32_C(1) << to, &m);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        command_unref(pvalues[i].command);
+}
+
+const struct paxos_view *driver_view(const struct driver *d)
+{
+    return &d->view;
+}

@@ -1,0 +1,295 @@
+/* paxfsd: the daemon of one state directory. */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "node/node.h"
+
+struct options {
+    const char *state_dir, *pid_file;
+    bool foreground;
+};
+
+static const char usage[] =
+    "usage: paxfsd --state DIR [--foreground] [--pid-file FILE] [--log-level LEVEL]\n"
+    "  --state DIR        state directory made by `paxfs init`\n"
+    "  --foreground       stay attached; log to stderr (else to DIR/paxfsd.log)\n"
+    "  --pid-file FILE    write the process id there\n"
+    "  --log-level LEVEL  error, warn, info (default) or debug\n"
+    "  --version          print the version\n";
+
+static int set_log_level(const char *text)
+{
+    static const char *const names[] = {"error", "warn", "info", "debug"};
+    for (unsigned i = 0; i < ARRAY_COUNT(names); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            log_set_level((enum log_level)i);
+            return 0;
+        }
+    }
+    fprintf(stderr, "paxfsd: --log-level %s: not one of error, warn, info, debug\n", text);
+    return -EINVAL;
+}
+
+/* 0; 1: nothing more to do; -EINVAL. */
+static int parse(int argc, char **argv, struct options *o)
+{
+    static const struct option longs[] = {{"state", required_argument, NULL, 's'},
+                                          {"foreground", no_argument, NULL, 'f'},
+                                          {"pid-file", required_argument, NULL, 'p'},
+                                          {"log-level", required_argument, NULL, 'l'},
+                                          {"version", no_argument, NULL, 'V'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {0}};
+    int c;
+    while ((c = getopt_long(argc, argv, "s:fp:l:Vh", longs, NULL)) != -1) {
+        switch (c) {
+        case 's':
+            o->state_dir = optarg;
+            break;
+        case 'f':
+            o->foreground = true;
+            break;
+        case 'p':
+            o->pid_file = optarg;
+            break;
+        case 'l':
+            if (set_log_level(optarg) < 0)
+                return -EINVAL;
+            break;
+        case 'V':
+            printf("paxfsd %s\n", PAXFS_VERSION);
+            return 1;
+        case 'h':
+            fputs(usage, stdout);
+            return 1;
+        default:
+            fputs(usage, stderr);
+            return -EINVAL;
+        }
+    }
+    if (!o->state_dir || optind < argc) {
+        fprintf(stderr, "paxfsd: %s\n%s",
+                o->state_dir ? "unexpected argument" : "--state DIR is missing", usage);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int complain(const char *state_dir, const char *what, const char *why)
+{
+    fprintf(stderr, "paxfsd: %s: %s%s%s\n", state_dir, what, why[0] ? ": " : "", why);
+    return 1;
+}
+
+/* ---- background ---- */
+
+static int ready_pipe = -1;
+
+/* The parent waits until the child serves or fails, so that a script sees which. */
+static int go_to_background(const char *state_dir)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return complain(state_dir, "pipe", strerror(errno));
+    pid_t child = fork();
+    if (child < 0)
+        return complain(state_dir, "fork", strerror(errno));
+    if (child > 0) {
+        char status;
+        close(fds[1]);
+        _exit(read(fds[0], &status, 1) == 1 && status == 0 ? 0 : 1);
+    }
+    close(fds[0]);
+    ready_pipe = fds[1];
+    setsid();
+    return 0;
+}
+
+/* From here on the log goes to a file; what went wrong before was said on the terminal. */
+static void leave_terminal(const char *state_dir)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/paxfsd.log", state_dir);
+    int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null >= 0) {
+        dup2(null, STDIN_FILENO);
+        dup2(null, STDOUT_FILENO);
+    }
+    if (log >= 0)
+        dup2(log, STDERR_FILENO);
+    char ok = 0;
+    ssize_t written = write(ready_pipe, &ok, 1);
+    (void)written; /* the parent is gone: nobody to tell */
+    close(ready_pipe);
+}
+
+static void write_pid_file(const char *path)
+{
+    FILE *f = path ? fopen(path, "we") : NULL;
+    if (f) {
+        fprintf(f, "%ld\n", (long)getpid());
+        fclose(f);
+    } else if (path) {
+        log_event(LOG_WARN, "event=pid_file_failed path=\"%s\" error=\"%s\"", path,
+                  strerror(errno));
+    }
+}
+
+/* ---- the loop's handles ---- */
+
+static void on_wake(uv_async_t *handle)
+{
+    struct node *n = handle->data;
+    if (n->stop_phase == STOP_CLOSING)
+        return;
+    serving_drain(n);
+    if (atomic_exchange(&n->unmounted, false) && n->stop_phase == STOP_NOT)
+        mounts_release(n, NULL);
+}
+
+static void on_burst_end(uv_check_t *handle)
+{
+    struct node *n = handle->data;
+    if (n->driver && n->stop_phase != STOP_CLOSING)
+        driver_flush(n->driver);
+}
+
+static void on_tick(uv_timer_t *handle)
+{
+    struct node *n = handle->data;
+    if (n->driver && n->stop_phase != STOP_CLOSING) {
+        struct event tick = {.kind = EVENT_TICK};
+        driver_step(n->driver, &tick);
+        serving_reap(n);
+        driver_flush(n->driver); /* the burst's end comes only after the next poll */
+    }
+    stop_tick(n);
+}
+
+static void on_status_tick(uv_timer_t *handle)
+{
+    struct node *n = handle->data;
+    if (n->stop_phase != STOP_CLOSING)
+        status_tick(n);
+}
+
+static void on_signal(uv_signal_t *handle, int signal_number)
+{
+    stop_begin(handle->data, signal_number == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+static void open_handles(struct node *n)
+{
+    uv_check_init(&n->loop, &n->burst_end);
+    uv_timer_init(&n->loop, &n->tick);
+    uv_timer_init(&n->loop, &n->status_tick);
+    uv_signal_init(&n->loop, &n->sigterm);
+    uv_signal_init(&n->loop, &n->sigint);
+    n->burst_end.data = n->tick.data = n->status_tick.data = n->sigterm.data = n->sigint.data = n;
+    uv_check_start(&n->burst_end, on_burst_end);
+    uv_timer_start(&n->tick, on_tick, TICK_MS, TICK_MS);
+    uv_timer_start(&n->status_tick, on_status_tick, STATUS_MS, STATUS_MS);
+    uv_signal_start(&n->sigterm, on_signal, SIGTERM);
+    uv_signal_start(&n->sigint, on_signal, SIGINT);
+}
+
+static int open_node(struct node *n, char *error, size_t error_size)
+{
+    n->started_ns = clock_now_ns();
+    pthread_mutex_init(&n->frontend_lock, NULL);
+    queue_init(&n->from_log, SIZE_MAX,
+               SIZE_MAX); /* an answer for each EFFECT_FETCH, which are bounded */
+    queue_init(&n->digests, DIGESTS_KEPT, SIZE_MAX);
+    uv_loop_init(&n->loop);
+    uv_async_init(&n->loop, &n->wake, on_wake);
+    n->wake.data = n;
+
+    int rc = node_open_state(n, error, error_size);
+    if (rc < 0)
+        return rc;
+    n->applied_seen = store_applied(n->store);
+    n->checkpointed_seen = store_checkpointed(n->store);
+    struct storer_callbacks storer = serving_storer_callbacks(n);
+    if ((rc = clients_init(&n->clients, n->config.node_id, serving_wake, n)) < 0 ||
+        (rc = reads_init(&n->reads, n->store, serving_wake, n)) < 0 ||
+        (rc = storer_start(n->store, n->config.node_id, &storer, &n->storer)) < 0) {
+        snprintf(error, error_size, "cannot start: %s", strerror(-rc));
+        return rc;
+    }
+    rc = node_open_edges(n, error, error_size);
+    if (rc < 0)
+        return rc;
+    open_handles(n);
+    if (config_is_formed(&n->config)) {
+        rc = node_start_core(n);
+        if (rc < 0)
+            snprintf(error, error_size, "cannot start: %s", strerror(-rc));
+    }
+    return rc;
+}
+
+static int serve(struct node *n, const struct options *o)
+{
+    char error[1024];
+    if (open_node(n, error, sizeof error) < 0)
+        return complain(o->state_dir, error, "");
+    write_pid_file(o->pid_file);
+    log_event(LOG_INFO, "event=started version=%s pid=%ld applied=%llu formed=%d", PAXFS_VERSION,
+              (long)getpid(), (unsigned long long)n->applied_seen, n->driver != NULL);
+    if (!o->foreground)
+        leave_terminal(o->state_dir);
+    uv_run(&n->loop, UV_RUN_DEFAULT);
+
+    if (n->driver)
+        driver_free(n->driver);
+    clients_deinit(&n->clients);
+    store_close(n->store);
+    uv_loop_close(&n->loop);
+    if (o->pid_file)
+        unlink(o->pid_file);
+    log_event(LOG_INFO, "event=stopped");
+    return n->exit_code;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {0};
+    int rc = parse(argc, argv, &o);
+    if (rc)
+        return rc < 0 ? 1 : 0;
+
+    static struct node node;
+    char error[1024];
+    char *state_dir = realpath(o.state_dir, NULL);
+    if (!state_dir)
+        return complain(o.state_dir, strerror(errno), "make it with `paxfs init --state DIR`");
+    node.state_dir = state_dir;
+    rc = config_load(state_dir, &node.config, error, sizeof error);
+    if (rc < 0)
+        return complain(state_dir, error, "");
+    log_set_node(node.config.members[node.config.self].name);
+    int lock = config_lock(state_dir);
+    if (lock < 0)
+        return complain(state_dir,
+                        lock == -EWOULDBLOCK ? "another paxfsd runs on this state directory"
+                                             : strerror(-lock),
+                        lock == -EWOULDBLOCK ? "use that one, or stop it (paxfs stop)" : "");
+    signal(SIGPIPE, SIG_IGN);
+    umask(0077);
+    if (!o.foreground && go_to_background(state_dir))
+        return 1;
+    rc = serve(&node, &o);
+    close(lock);
+    free(state_dir);
+    return rc;
+}

@@ -1,0 +1,305 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "node/node.h"
+
+enum { REAP_CHUNKS = 512 };
+
+struct log_answer {
+    struct queue_item item;
+    uint32_t to, count;
+    struct pvalue pvalues[];
+};
+
+struct digest_item {
+    struct queue_item item;
+    struct digest_point point;
+};
+
+void serving_wake(void *context)
+{
+    struct node *n = context;
+    uv_async_send(&n->wake);
+}
+
+/* ---- from the frontend, any thread ---- */
+
+static void backend_submit(void *context, struct request *r)
+{
+    clients_submit(&((struct node *)context)->clients, r);
+}
+
+static void backend_read(void *context, struct request *r)
+{
+    reads_submit(&((struct node *)context)->reads, r);
+}
+
+static bool backend_read_is_current(void *context)
+{
+    return reads_is_current(&((struct node *)context)->reads);
+}
+
+static void backend_unmounted(void *context)
+{
+    struct node *n = context;
+    atomic_store(&n->unmounted, true);
+    uv_async_send(&n->wake);
+}
+
+struct frontend_backend serving_backend(struct node *n)
+{
+    return (struct frontend_backend){.context = n,
+                                     .submit = backend_submit,
+                                     .read = backend_read,
+                                     .read_is_current = backend_read_is_current,
+                                     .unmounted = backend_unmounted};
+}
+
+/* ---- from the store thread ---- */
+
+static void on_result(void *context, uint64_t slot, const struct command *command,
+                      const struct store_applied *result)
+{
+    struct node *n = context;
+    (void)slot;
+    if (clients_on_result(&n->clients, command, result))
+        uv_async_send(&n->wake);
+}
+
+static void on_change(void *context, const struct fs_change *change)
+{
+    struct node *n = context;
+    if (change->kind == FS_DIGEST) {
+        struct digest_item *item = calloc(1, sizeof *item);
+        if (!item)
+            return; /* a comparison is missed; the next one comes */
+        item->point = (struct digest_point){.slot = change->slot,
+                                            .nonce = change->nonce,
+                                            .digest = {change->digest[0], change->digest[1]}};
+        if (queue_push(&n->digests, &item->item, 0) < 0)
+            free(item);
+        return;
+    }
+    pthread_mutex_lock(&n->frontend_lock);
+    if (n->frontend)
+        frontend_on_change(n->frontend, change);
+    pthread_mutex_unlock(&n->frontend_lock);
+}
+
+static void on_progress(void *context)
+{
+    struct node *n = context;
+    atomic_store(&n->progress, true);
+    uv_async_send(&n->wake);
+}
+
+static void on_store_failure(void *context, const char *doing, int error)
+{
+    struct node *n = context;
+    atomic_store(&n->failure_doing, doing);
+    atomic_store(&n->failure, error);
+    uv_async_send(&n->wake);
+}
+
+struct storer_callbacks serving_storer_callbacks(struct node *n)
+{
+    return (struct storer_callbacks){.context = n,
+                                     .on_result = on_result,
+                                     .on_change = on_change,
+                                     .on_progress = on_progress,
+                                     .on_failure = on_store_failure};
+}
+
+/* ---- from the log thread ---- */
+
+static void on_durable(void *context, uint64_t number)
+{
+    struct node *n = context;
+    atomic_store(&n->durable, number);
+    uv_async_send(&n->wake);
+}
+
+static void on_read(void *context, uint32_t to, struct pvalue *pvalues, uint32_t count)
+{
+    struct node *n = context;
+    struct log_answer *answer = malloc(sizeof *answer + count * sizeof *pvalues);
+    ASSERT(answer);
+    *answer = (struct log_answer){.to = to, .count = count};
+    if (count)
+        memcpy(answer->pvalues, pvalues, count * sizeof *pvalues);
+    if (queue_push(&n->from_log, &answer->item, 0) < 0) {
+        for (uint32_t i = 0; i < count; i++)
+            command_unref(pvalues[i].command);
+        free(answer);
+    }
+    uv_async_send(&n->wake);
+}
+
+static void on_log_failure(void *context, int error)
+{
+    on_store_failure(context, "write the log", error);
+}
+
+struct logger_callbacks serving_logger_callbacks(struct node *n)
+{
+    return (struct logger_callbacks){
+        .context = n, .on_durable = on_durable, .on_read = on_read, .on_failure = on_log_failure};
+}
+
+/* ---- loop ---- */
+
+void serving_on_view(void *context, const struct paxos_view *view)
+{
+    struct node *n = context;
+    reads_publish(&n->reads, view->decided, view->serving_until_ns);
+}
+
+void serving_on_read_ready(void *context, uint64_t read, uint64_t slot)
+{
+    struct node *n = context;
+    reads_on_index(&n->reads, read, slot);
+}
+
+static void drain_progress(struct node *n)
+{
+    if (!atomic_exchange(&n->progress, false))
+        return;
+    uint64_t applied = store_applied(n->store), checkpointed = store_checkpointed(n->store);
+    if (applied == n->applied_seen && checkpointed == n->checkpointed_seen)
+        return;
+    n->applied_seen = applied;
+    n->checkpointed_seen = checkpointed;
+    struct event event = {.kind = EVENT_APPLIED,
+                          .applied = {.applied = applied, .checkpointed = checkpointed}};
+    driver_step(n->driver, &event);
+    reads_on_applied(&n->reads, applied);
+}
+
+static void drain_log_answers(struct node *n)
+{
+    struct queue_item *item = queue_take_all(&n->from_log);
+    while (item) {
+        struct log_answer *answer = container_of(item, struct log_answer, item);
+        item = item->next;
+        driver_on_decisions(n->driver, answer->to, answer->pvalues, answer->count);
+        free(answer);
+    }
+}
+
+static void drain_digests(struct node *n)
+{
+    struct queue_item *item = queue_take_all(&n->digests);
+    while (item) {
+        struct digest_item *digest = container_of(item, struct digest_item, item);
+        item = item->next;
+        status_on_digest(n, &digest->point);
+        free(digest);
+    }
+}
+
+static void drain_submits(struct node *n)
+{
+    struct command *command;
+    while ((command = clients_next(&n->clients))) {
+        struct event event = {.kind = EVENT_SUBMIT, .submit = command};
+        driver_step(n->driver, &event);
+        command_unref(command);
+    }
+}
+
+static void drain_reads(struct node *n)
+{
+    uint64_t number = reads_gather(&n->reads);
+    if (number == 0)
+        return;
+    struct event event = {.kind = EVENT_READ, .read = number};
+    driver_step(n->driver, &event);
+}
+
+void serving_drain(struct node *n)
+{
+    int failure = atomic_load(&n->failure);
+    if (failure && n->stop_phase == STOP_NOT) {
+        log_event(
+            LOG_ERROR,
+            "event=disk_failed doing=\"%s\" error=\"%s\" what_to_do=\"this node stops; look at "
+            "the disk of %s, then start it again\"",
+            atomic_load(&n->failure_doing), strerror(-failure), n->state_dir);
+        n->exit_code = 1;
+        stop_begin(n, "disk_failed");
+    }
+    if (!n->driver)
+        return;
+    uint64_t durable = atomic_load(&n->durable);
+    if (durable > n->durable_seen) {
+        n->durable_seen = durable;
+        driver_on_durable(n->driver, durable);
+    }
+    drain_progress(n);
+    drain_log_answers(n);
+    drain_digests(n);
+    drain_submits(n);
+    drain_reads(n);
+    if (atomic_exchange(&n->reap_done, false)) {
+        n->reaping = false;
+        serving_reap(n);
+    }
+}
+
+/* ---- requests of the node itself ---- */
+
+struct own_request {
+    struct request request;
+    struct node *node;
+    bool is_reap;
+};
+
+static void own_request_complete(struct request *r, int error, const struct fs_outcome *outcome)
+{
+    struct own_request *own = container_of(r, struct own_request, request);
+    (void)error, (void)outcome; /* what it was for is asked for again when it is still needed */
+    if (own->is_reap) {
+        atomic_store(&own->node->reap_done, true);
+        uv_async_send(&own->node->wake);
+    }
+    free(r->bytes);
+    free(own);
+}
+
+static void submit_own(struct node *n, const struct fs_command *c, bool is_reap)
+{
+    uint8_t bytes[256];
+    size_t size = fs_command_encode(c, bytes, sizeof bytes);
+    ASSERT(size > 0);
+    struct own_request *own = calloc(1, sizeof *own);
+    uint8_t *copy = malloc(size);
+    ASSERT(own && copy);
+    memcpy(copy, bytes, size);
+    own->node = n;
+    own->is_reap = is_reap;
+    own->request =
+        (struct request){.bytes = copy, .size = (uint32_t)size, .complete = own_request_complete};
+    /* Never waits, so that the loop cannot wait for itself. */
+    if (queue_push(&n->clients.incoming, &own->request.item, size) < 0)
+        own_request_complete(&own->request, -EAGAIN, NULL);
+}
+
+void serving_reap(struct node *n)
+{
+    if (n->reaping || !n->driver || n->stop_phase != STOP_NOT || !storer_has_garbage(n->storer) ||
+        driver_view(n->driver)->serving_until_ns == 0)
+        return;
+    n->reaping = true;
+    struct fs_command reap = {.op = FS_REAP, .size = REAP_CHUNKS};
+    submit_own(n, &reap, true);
+}
+
+void serving_ask_digest(struct node *n, uint64_t nonce)
+{
+    struct fs_command verify = {.op = FS_VERIFY, .nonce = nonce};
+    submit_own(n, &verify, false);
+}

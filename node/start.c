@@ -1,0 +1,276 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "node/node.h"
+
+enum { REPLAY_BATCH_BYTES = 16 << 20, REPLAY_BATCH_SLOTS = 256 };
+
+int node_member_index(const struct node *n, uint64_t node_id)
+{
+    for (uint32_t i = 0; node_id && i < n->config.member_count; i++)
+        if (n->config.members[i].node_id == node_id)
+            return (int)i;
+    return -1;
+}
+
+/* ---- the log into the store ---- */
+
+struct replay {
+    struct store *store;
+    uint64_t next;  /* slot */
+    uint32_t count; /* applied in this batch */
+};
+
+static int replay_one(void *context, const struct pvalue *pvalue)
+{
+    struct replay *r = context;
+    int rc = 1; /* a gap ends the replay: what follows is learned from the others */
+    if (pvalue->slot == r->next && r->count < REPLAY_BATCH_SLOTS) {
+        struct store_applied result;
+        rc = store_apply(r->store, pvalue->slot, pvalue->time_ns, pvalue->command, &result, NULL,
+                         NULL);
+        r->next += rc == 0;
+        r->count += rc == 0;
+    }
+    command_unref(pvalue->command);
+    return rc;
+}
+
+/* Apply what the log knows decided and the store does not have. 0 or -errno. */
+static int replay_decided(struct node *n, struct wal *wal)
+{
+    struct replay r = {.store = n->store, .next = store_applied(n->store) + 1};
+    uint64_t first = r.next;
+    do {
+        int rc = store_begin(n->store);
+        if (rc < 0)
+            return rc;
+        r.count = 0;
+        if (r.next <= n->recovered.decided_through)
+            rc = wal_read(wal, r.next, n->recovered.decided_through, REPLAY_BATCH_BYTES, replay_one,
+                          &r);
+        if (rc < 0) {
+            store_abort(n->store);
+            return rc;
+        }
+        rc = store_commit(n->store);
+        if (rc < 0)
+            return rc;
+    } while (r.count > 0);
+    if (r.next > first)
+        log_event(LOG_INFO, "event=replayed first=%llu last=%llu", (unsigned long long)first,
+                  (unsigned long long)(r.next - 1));
+    return 0;
+}
+
+static int gather_accepted(void *context, const struct pvalue *pvalue)
+{
+    struct accepted *a = context;
+    /* The core accepts nothing further above what it applied, and tells the log how far that is. */
+    ASSERT(a->count < SLOTS_HELD_MAX);
+    a->pvalues[a->count++] = *pvalue;
+    return 0;
+}
+
+static int refuse_mismatch(struct node *n, char *error, size_t error_size)
+{
+    uint64_t applied = store_applied(n->store);
+    if (n->recovered.collected > applied) {
+        snprintf(
+            error, error_size,
+            "the log was collected through slot %llu but the store is at %llu: the store is older "
+            "than the log; put back the store that belongs to it",
+            (unsigned long long)n->recovered.collected, (unsigned long long)applied);
+        return -EBADMSG;
+    }
+    if (n->recovered.fresh && applied > 0) {
+        snprintf(error, error_size,
+                 "the log is gone but the store is at slot %llu: this host would forget its votes; "
+                 "put back wal/, or make a new state directory",
+                 (unsigned long long)applied);
+        return -EBADMSG;
+    }
+    return 0;
+}
+
+/* Bring the store up to what the log knows decided, and gather the votes above. */
+static int recover(struct node *n, struct wal *wal, char *error, size_t error_size)
+{
+    if (n->recovered.torn_bytes)
+        log_event(LOG_WARN, "event=torn_tail bytes=%llu",
+                  (unsigned long long)n->recovered.torn_bytes);
+    int rc = refuse_mismatch(n, error, error_size);
+    if (rc < 0)
+        return rc;
+    rc = replay_decided(n, wal);
+    if (rc == 0)
+        rc = wal_read(wal, store_applied(n->store) + 1, UINT64_MAX, UINT64_MAX, gather_accepted,
+                      n->accepted);
+    if (rc < 0)
+        snprintf(error, error_size, "replaying the log failed: %s", strerror(-rc));
+    return rc;
+}
+
+int node_open_state(struct node *n, char *error, size_t error_size)
+{
+    n->accepted = calloc(1, sizeof *n->accepted);
+    if (!n->accepted)
+        return -ENOMEM;
+    int rc = store_open(n->state_dir, &n->store, error, error_size);
+    if (rc < 0)
+        return rc;
+    char dir[4096];
+    snprintf(dir, sizeof dir, "%s/wal", n->state_dir);
+    struct wal *wal;
+    rc = wal_open(dir, &wal, &n->recovered, error, error_size);
+    if (rc < 0)
+        return rc;
+    rc = recover(n, wal, error, error_size);
+    if (rc < 0)
+        return rc;
+    struct logger_callbacks logger = serving_logger_callbacks(n);
+    rc = logger_start(wal, &logger, &n->logger);
+    if (rc < 0)
+        snprintf(error, error_size, "cannot start the log thread: %s", strerror(-rc));
+    return rc;
+}
+
+/* ---- edges ---- */
+
+static void on_state(void *context, uint32_t index, bool connected, const char *reason)
+{
+    struct node *n = context;
+    if (connected)
+        log_event(LOG_INFO, "event=connected member=%s", n->config.members[index].name);
+    else
+        log_event(LOG_INFO, "event=disconnected member=%s reason=\"%s\"",
+                  n->config.members[index].name, reason);
+}
+
+static void on_message(void *context, uint32_t index, const struct peer_message *m)
+{
+    struct node *n = context;
+    if (m->kind == PEER_STATUS)
+        status_on_peer(n, index, &m->status);
+    if (m->kind != PEER_PAXOS || !n->driver || n->stop_phase == STOP_CLOSING)
+        return;
+    struct event event = {.kind = EVENT_MESSAGE, .message = {.from = index, .message = &m->paxos}};
+    driver_step(n->driver, &event);
+}
+
+static void on_admin(void *context, struct admin_request *r, const char *method,
+                     const msgpack_object *params, int fd)
+{
+    struct node *n = context;
+    if (strcmp(method, "mount") == 0) {
+        mounts_on_request(n, r, params, fd);
+        return;
+    }
+    if (fd >= 0)
+        close(fd);
+    if (strcmp(method, "status") == 0) {
+        status_on_request(n, r);
+    } else if (strcmp(method, "verify") == 0) {
+        status_on_verify(n, r);
+    } else if (strcmp(method, "stop") == 0) {
+        admin_reply(r, NULL);
+        stop_begin(n, "asked");
+    } else if (strcmp(method, "transfer") == 0) {
+        if (!n->driver || driver_view(n->driver)->role != ROLE_LEADER) {
+            admin_reply_error(r, "leader transfer: this host does not lead; ask the leader "
+                                 "(paxfs status names it)");
+            return;
+        }
+        struct event handover = {.kind = EVENT_HANDOVER};
+        driver_step(n->driver, &handover);
+        admin_reply(r, NULL);
+    } else {
+        admin_reply_error(r, "unknown method: this daemon is of another version than the command");
+    }
+}
+
+static const char *name_of(void *context, uint64_t node_id)
+{
+    const struct node *n = context;
+    int index = node_member_index(n, node_id);
+    return index < 0 ? "-" : n->config.members[index].name;
+}
+
+int node_open_edges(struct node *n, char *error, size_t error_size)
+{
+    const struct config *c = &n->config;
+    struct transport_config t = {.self = c->self,
+                                 .member_count = c->member_count,
+                                 .cluster_id = c->cluster_id,
+                                 .callbacks = {.context = n,
+                                               .on_hello = forming_on_hello,
+                                               .on_state = on_state,
+                                               .on_message = on_message},
+                                 .fill_hello = forming_fill_hello};
+    for (uint32_t i = 0; i < c->member_count; i++) {
+        memcpy(t.names[i], c->members[i].name, sizeof t.names[i]);
+        memcpy(t.addresses[i], c->members[i].address, sizeof t.addresses[i]);
+    }
+    int rc = transport_open(&n->loop, &t, &n->transport);
+    if (rc < 0) {
+        snprintf(error, error_size, "cannot listen on %s: %s; free the port or change the address",
+                 c->members[c->self].address, strerror(-rc));
+        return rc;
+    }
+    char path[4096];
+    snprintf(path, sizeof path, "%s/admin.sock", n->state_dir);
+    struct admin_callbacks admin = {.context = n, .on_request = on_admin};
+    rc = admin_server_open(&n->loop, path, &admin, &n->admin);
+    if (rc < 0)
+        snprintf(error, error_size, "cannot listen on %s: %s", path, strerror(-rc));
+    return rc;
+}
+
+/* ---- the core ---- */
+
+static int make_driver(struct node *n)
+{
+    struct paxos_config config = {.member_count = n->config.member_count,
+                                  .self = n->config.self,
+                                  .seed = n->config.node_id ^ clock_now_ns()};
+    for (uint32_t i = 0; i < config.member_count; i++)
+        config.members[i] = n->config.members[i].node_id;
+    struct paxos_recovered recovered = {.promised = n->recovered.promised,
+                                        .applied = store_applied(n->store),
+                                        .checkpointed = store_checkpointed(n->store),
+                                        .time_ns = store_time_ns(n->store),
+                                        .count = n->accepted->count,
+                                        .accepted = n->accepted->pvalues};
+    struct driver_edges edges = {.logger = n->logger,
+                                 .storer = n->storer,
+                                 .transport = n->transport,
+                                 .context = n,
+                                 .on_read_ready = serving_on_read_ready,
+                                 .on_view = serving_on_view,
+                                 .node_name = name_of};
+    return driver_new(&config, &recovered, n->recovered.fresh, &edges, &n->driver);
+}
+
+int node_start_core(struct node *n)
+{
+    int rc = make_driver(n);
+    for (uint32_t i = 0; i < n->accepted->count; i++)
+        command_unref(n->accepted->pvalues[i].command);
+    free(n->accepted);
+    n->accepted = NULL;
+    if (rc < 0)
+        return rc;
+
+    struct command *open = clients_session_open(&n->clients);
+    if (!open)
+        return -ENOMEM;
+    struct event event = {.kind = EVENT_SUBMIT, .submit = open};
+    driver_step(n->driver, &event);
+    command_unref(open);
+    return 0;
+}

@@ -1,0 +1,438 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "node/node.h"
+
+enum { REASONS_MAX = 16 };
+
+struct reason {
+    const char *code, *what_to_do;
+    char text[256];
+};
+
+struct health {
+    bool works; /* calls are answered: there is a leader to ask, or this is it */
+    bool is_degraded;
+    uint32_t reason_count;
+    struct reason reasons[REASONS_MAX];
+};
+
+static struct reason *add_reason(struct health *h, const char *code, const char *what_to_do)
+{
+    struct reason *r = &h->reasons[h->reason_count < REASONS_MAX ? h->reason_count++ : 0];
+    *r = (struct reason){.code = code, .what_to_do = what_to_do};
+    return r;
+}
+
+static bool is_connected(const struct node *n, uint32_t index, struct transport_peer_view *peer)
+{
+    *peer = (struct transport_peer_view){0};
+    if (index == n->config.self)
+        return true;
+    transport_view(n->transport, index, peer);
+    return peer->connected;
+}
+
+static void judge_members(const struct node *n, struct health *h)
+{
+    uint32_t connected = 0;
+    for (uint32_t i = 0; i < n->config.member_count; i++) {
+        struct transport_peer_view peer;
+        if (is_connected(n, i, &peer)) {
+            connected++;
+        } else {
+            struct reason *r = add_reason(h, "member_unreachable",
+                                          "start paxfsd there, or look at the network between");
+            snprintf(r->text, sizeof r->text, "%s is not connected: %s", n->config.members[i].name,
+                     peer.last_error);
+        }
+        if (n->members[i].diverged) {
+            struct reason *r = add_reason(h, "digest_differs",
+                                          "stop that host and keep both directories for a report");
+            snprintf(r->text, sizeof r->text, "the state of %s differs from this host's",
+                     n->config.members[i].name);
+        }
+    }
+    if (2 * connected <= n->config.member_count) {
+        struct reason *r =
+            add_reason(h, "no_majority", "start more of the hosts; calls wait for it");
+        snprintf(r->text, sizeof r->text,
+                 "%u of %u hosts are connected: too few to decide anything", connected,
+                 n->config.member_count);
+    }
+}
+
+static void judge(const struct node *n, struct health *h)
+{
+    *h = (struct health){0};
+    if (!n->driver) {
+        struct reason *r = add_reason(
+            h, "not_formed", "start paxfsd on every host once, so that they learn who they are");
+        snprintf(r->text, sizeof r->text, "the members have not all met yet");
+    }
+    if (n->pins_conflict) {
+        struct reason *r =
+            add_reason(h, "identity_changed", "put back the member's old state directory");
+        snprintf(r->text, sizeof r->text, "a member came with a state directory made anew");
+    }
+    judge_members(n, h);
+    const struct paxos_view *view = n->driver ? driver_view(n->driver) : NULL;
+    if (view && view->leader == 0) {
+        struct reason *r = add_reason(h, "no_leader", "wait a moment; else start more hosts");
+        snprintf(r->text, sizeof r->text, "no leader is known here");
+    }
+    h->works = view && view->leader != 0 &&
+               (view->role != ROLE_LEADER || view->serving_until_ns > clock_now_ns());
+    h->is_degraded = h->reason_count > 0;
+}
+
+/* ---- packing ---- */
+
+static void pack_key_u64(struct buffer *b, const char *key, uint64_t value)
+{
+    pack_text(b, key);
+    pack_u64(b, value);
+}
+
+static void pack_key_text(struct buffer *b, const char *key, const char *value)
+{
+    pack_text(b, key);
+    if (value)
+        pack_text(b, value);
+    else
+        pack_nil(b);
+}
+
+static void pack_key_bool(struct buffer *b, const char *key, bool value)
+{
+    pack_text(b, key);
+    pack_bool(b, value);
+}
+
+static void pack_key_hex(struct buffer *b, const char *key, uint64_t value)
+{
+    char text[17];
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)value);
+    pack_key_text(b, key, text);
+}
+
+static void pack_key_digest(struct buffer *b, const char *key, const uint64_t digest[2])
+{
+    char text[33];
+    snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)digest[0],
+             (unsigned long long)digest[1]);
+    pack_key_text(b, key, text);
+}
+
+static void pack_health(struct buffer *b, const struct health *h)
+{
+    pack_key_text(b, "health", !h->works ? "not working" : h->is_degraded ? "degraded" : "fine");
+    pack_text(b, "reasons");
+    pack_array(b, h->reason_count);
+    for (uint32_t i = 0; i < h->reason_count; i++) {
+        pack_map(b, 3);
+        pack_key_text(b, "code", h->reasons[i].code);
+        pack_key_text(b, "text", h->reasons[i].text);
+        pack_key_text(b, "what_to_do", h->reasons[i].what_to_do);
+    }
+}
+
+static void pack_node(struct buffer *b, const struct node *n)
+{
+    pack_text(b, "node");
+    pack_map(b, 7);
+    pack_key_text(b, "name", n->config.members[n->config.self].name);
+    pack_key_hex(b, "node_id", n->config.node_id);
+    pack_key_u64(b, "index", n->config.self);
+    pack_key_text(b, "version", PAXFS_VERSION);
+    pack_key_u64(b, "pid", (uint64_t)getpid());
+    pack_key_text(b, "state_dir", n->state_dir);
+    pack_key_u64(b, "uptime_s", (clock_now_ns() - n->started_ns) / NS_PER_S);
+}
+
+static const struct digest_point *newest_point(const struct node *n)
+{
+    static const struct digest_point none;
+    return n->point_count ? &n->points[(n->point_count - 1) % DIGESTS_KEPT] : &none;
+}
+
+static void pack_consensus(struct buffer *b, const struct node *n)
+{
+    static const char *const roles[] = {"follower", "candidate", "leader"};
+    static const struct paxos_view none;
+    const struct paxos_view *v = n->driver ? driver_view(n->driver) : &none;
+    uint64_t now = clock_now_ns();
+    int leader = node_member_index(n, v->leader);
+    int ballot_leader = node_member_index(n, v->ballot.leader);
+    char ballot[64];
+    snprintf(ballot, sizeof ballot, "%llu.%s", (unsigned long long)v->ballot.round,
+             ballot_leader < 0 ? "-" : n->config.members[ballot_leader].name);
+    pack_key_text(b, "role", roles[v->role]);
+    pack_key_text(b, "ballot", ballot);
+    pack_key_text(b, "leader", leader < 0 ? NULL : n->config.members[leader].name);
+    pack_key_u64(b, "slot_applied", store_applied(n->store));
+    pack_key_u64(b, "slot_decided", v->decided);
+    pack_key_u64(b, "slot_checkpointed", store_checkpointed(n->store));
+    pack_key_u64(b, "slot_collected", v->collect_through);
+    pack_key_digest(b, "digest", newest_point(n)->digest);
+    pack_key_u64(b, "digest_slot", newest_point(n)->slot);
+    pack_key_bool(b, "serving", v->serving_until_ns > now);
+    pack_key_u64(b, "lease_ms",
+                 v->serving_until_ns > now ? (v->serving_until_ns - now) / NS_PER_MS : 0);
+}
+
+static void pack_member(struct buffer *b, const struct node *n, uint32_t i)
+{
+    struct transport_peer_view peer;
+    bool connected = is_connected(n, i, &peer);
+    bool is_self = i == n->config.self;
+    const struct member_state *m = &n->members[i];
+    uint64_t mine = store_applied(n->store);
+    uint64_t decided = n->driver ? driver_view(n->driver)->decided : mine;
+    uint64_t applied = is_self ? mine : m->status.applied;
+    uint64_t newest = decided > mine ? decided : mine;
+    uint64_t heard = is_self ? clock_now_ns() : m->told_ns;
+    pack_map(b, 13);
+    pack_key_text(b, "name", n->config.members[i].name);
+    pack_key_text(b, "address", n->config.members[i].address);
+    pack_key_hex(b, "node_id", n->config.members[i].node_id);
+    pack_key_bool(b, "connected", connected);
+    pack_key_u64(b, "applied", applied);
+    pack_key_u64(b, "checkpointed",
+                 is_self ? store_checkpointed(n->store) : m->status.checkpointed);
+    pack_key_u64(b, "lag_slots", newest > applied ? newest - applied : 0);
+    pack_text(b, "last_heard_ms");
+    if (heard)
+        pack_u64(b, (clock_now_ns() - heard) / NS_PER_MS);
+    else
+        pack_nil(b);
+    pack_key_bool(b, "mounted", is_self ? n->frontend != NULL : m->status.mounted);
+    pack_key_u64(b, "digest_slot", is_self ? newest_point(n)->slot : m->status.digest_slot);
+    pack_key_digest(b, "digest", is_self ? newest_point(n)->digest : m->status.digest);
+    pack_key_bool(b, "diverged", m->diverged);
+    pack_key_text(b, "last_error", connected ? NULL : peer.last_error);
+}
+
+static void pack_mount(struct buffer *b, const struct node *n)
+{
+    pack_text(b, "mount");
+    if (!n->frontend) {
+        pack_nil(b);
+        return;
+    }
+    struct frontend_view v;
+    frontend_view(n->frontend, &v);
+    pack_map(b, 6);
+    pack_key_text(b, "dir", n->mount_dir);
+    pack_key_bool(b, "read_only", n->read_only);
+    pack_key_u64(b, "waiting", v.waiting);
+    pack_key_u64(b, "oldest_wait_ms", v.oldest_ns / NS_PER_MS);
+    pack_key_u64(b, "requests", v.requests);
+    pack_key_u64(b, "inodes_known", v.inodes_known);
+}
+
+static void pack_log(struct buffer *b, const struct node *n)
+{
+    struct logger_view v;
+    logger_view(n->logger, &v);
+    pack_text(b, "log");
+    pack_map(b, 6);
+    pack_key_u64(b, "segments", v.wal.segments);
+    pack_key_u64(b, "bytes", v.wal.bytes);
+    pack_key_u64(b, "slot_first", v.wal.slot_first);
+    pack_key_u64(b, "syncs", v.syncs);
+    pack_key_u64(b, "sync_us_avg", v.syncs ? v.sync_ns_total / v.syncs / 1000 : 0);
+    pack_key_u64(b, "sync_us_max", v.sync_ns_max / 1000);
+}
+
+static void pack_memory(struct buffer *b, const struct node *n)
+{
+    static const struct paxos_view none;
+    const struct paxos_view *v = n->driver ? driver_view(n->driver) : &none;
+    pack_text(b, "memory");
+    pack_map(b, 5);
+    pack_key_u64(b, "slots_held", v->slots_held);
+    pack_key_u64(b, "slots_held_max", SLOTS_HELD_MAX);
+    pack_key_u64(b, "bytes_held", v->bytes_held);
+    pack_key_u64(b, "bytes_held_max", HELD_BYTES_MAX);
+    pack_key_u64(b, "submits", v->submits);
+}
+
+static void pack_space(struct buffer *b, struct node *n)
+{
+    struct store_usage usage = {0};
+    struct store_reader *reader;
+    if (store_reader_new(n->store, &reader) == 0) {
+        if (store_read_begin(reader) == 0) {
+            (void)store_usage(reader, &usage);
+            store_read_end(reader);
+        }
+        store_reader_free(reader);
+    }
+    pack_text(b, "space");
+    pack_map(b, 5);
+    pack_key_u64(b, "disk_total", usage.disk_total);
+    pack_key_u64(b, "disk_free", usage.disk_free);
+    pack_key_u64(b, "bytes", usage.bytes);
+    pack_key_u64(b, "inodes", usage.inodes);
+    pack_key_u64(b, "orphans", usage.orphans);
+}
+
+void status_on_request(struct node *n, struct admin_request *r)
+{
+    struct buffer b = {0};
+    struct health health;
+    judge(n, &health);
+    pack_map(&b, 20);
+    pack_health(&b, &health); /* 2 */
+    pack_key_hex(&b, "cluster_id", n->config.cluster_id);
+    pack_key_bool(&b, "encrypted", false);
+    pack_node(&b, n);
+    pack_consensus(&b, n); /* 11 */
+    pack_text(&b, "members");
+    pack_array(&b, n->config.member_count);
+    for (uint32_t i = 0; i < n->config.member_count; i++)
+        pack_member(&b, n, i);
+    pack_mount(&b, n);
+    pack_log(&b, n);
+    pack_memory(&b, n);
+    pack_space(&b, n);
+    admin_reply(r, &b);
+    buffer_deinit(&b);
+}
+
+/* ---- digests ---- */
+
+static void tell_peers(struct node *n)
+{
+    const struct digest_point *point = newest_point(n);
+    struct peer_message m = {.kind = PEER_STATUS,
+                             .status = {.applied = store_applied(n->store),
+                                        .checkpointed = store_checkpointed(n->store),
+                                        .digest_slot = point->slot,
+                                        .digest = {point->digest[0], point->digest[1]},
+                                        .verify_nonce = point->nonce,
+                                        .mounted = n->frontend != NULL}};
+    transport_send(n->transport, UINT32_MAX >> (32 - n->config.member_count), &m);
+}
+
+static void end_verification(struct node *n)
+{
+    struct verification *v = &n->verification;
+    uint32_t missing = 0;
+    bool equal = true;
+    for (uint32_t i = 0; i < n->config.member_count; i++) {
+        missing += !v->answered[i];
+        if (v->answered[i] && v->answered[n->config.self])
+            equal = equal &&
+                    memcmp(v->digests[i], v->digests[n->config.self], sizeof v->digests[i]) == 0;
+    }
+    struct buffer b = {0};
+    pack_map(&b, 4);
+    pack_key_u64(&b, "slot", v->slot);
+    pack_key_bool(&b, "equal", equal);
+    pack_key_u64(&b, "missing", missing);
+    pack_text(&b, "members");
+    pack_array(&b, n->config.member_count);
+    for (uint32_t i = 0; i < n->config.member_count; i++) {
+        pack_map(&b, 2);
+        pack_key_text(&b, "name", n->config.members[i].name);
+        if (v->answered[i])
+            pack_key_digest(&b, "digest", v->digests[i]);
+        else
+            pack_key_text(&b, "digest", NULL);
+    }
+    admin_reply(v->request, &b);
+    buffer_deinit(&b);
+    *v = (struct verification){0};
+}
+
+static void verification_note(struct node *n, uint32_t index, uint64_t nonce, uint64_t slot,
+                              const uint64_t digest[2])
+{
+    struct verification *v = &n->verification;
+    if (!v->request || v->nonce != nonce)
+        return;
+    v->slot = slot;
+    v->answered[index] = true;
+    memcpy(v->digests[index], digest, sizeof v->digests[index]);
+    for (uint32_t i = 0; i < n->config.member_count; i++)
+        if (!v->answered[i])
+            return;
+    end_verification(n);
+}
+
+void status_on_verify(struct node *n, struct admin_request *r)
+{
+    struct verification *v = &n->verification;
+    if (v->request) {
+        admin_reply_error(r, "verify: another one is under way; try again in a few seconds");
+        return;
+    }
+    if (!n->driver) {
+        admin_reply_error(r,
+                          "verify: the members have not all met yet; start paxfsd on every host");
+        return;
+    }
+    *v = (struct verification){.request = r, .deadline_ns = clock_now_ns() + VERIFY_TIMEOUT_NS};
+    do {
+        if (getrandom(&v->nonce, sizeof v->nonce, 0) != sizeof v->nonce)
+            v->nonce = clock_now_ns();
+    } while (v->nonce == 0);
+    serving_ask_digest(n, v->nonce);
+}
+
+/* Two replicas that differ at one slot: somebody is wrong, and it must not stay unsaid. */
+static void compare(struct node *n, uint32_t index, const struct peer_status *s)
+{
+    for (uint32_t i = 0; i < DIGESTS_KEPT; i++) {
+        const struct digest_point *p = &n->points[i];
+        if (p->slot == 0 || p->slot != s->digest_slot ||
+            memcmp(p->digest, s->digest, sizeof p->digest) == 0)
+            continue;
+        if (!n->members[index].diverged)
+            log_event(LOG_ERROR,
+                      "event=digest_differs member=%s slot=%llu what_to_do=\"stop one of the two "
+                      "hosts and keep both state directories for a report\"",
+                      n->config.members[index].name, (unsigned long long)p->slot);
+        n->members[index].diverged = true;
+    }
+}
+
+void status_on_digest(struct node *n, const struct digest_point *point)
+{
+    n->points[n->point_count++ % DIGESTS_KEPT] = *point;
+    n->digest_asked_slot = point->slot;
+    tell_peers(n);
+    verification_note(n, n->config.self, point->nonce, point->slot, point->digest);
+    for (uint32_t i = 0; i < n->config.member_count; i++)
+        if (n->members[i].told_ns)
+            compare(n, i, &n->members[i].status);
+}
+
+void status_on_peer(struct node *n, uint32_t index, const struct peer_status *status)
+{
+    n->members[index].status = *status;
+    n->members[index].told_ns = clock_now_ns();
+    compare(n, index, status);
+    verification_note(n, index, status->verify_nonce, status->digest_slot, status->digest);
+}
+
+void status_tick(struct node *n)
+{
+    tell_peers(n);
+    storer_tick(n->storer);
+    if (n->verification.request && clock_now_ns() >= n->verification.deadline_ns)
+        end_verification(n);
+    uint64_t applied = store_applied(n->store);
+    if (n->driver && driver_view(n->driver)->serving_until_ns &&
+        applied >= n->digest_asked_slot + DIGEST_EVERY_SLOTS) {
+        n->digest_asked_slot = applied;
+        serving_ask_digest(n, 0);
+    }
+}
