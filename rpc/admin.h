@@ -1,8 +1,9 @@
 /* rpc/admin.h: requests of people to a daemon, over the unix socket STATE/admin.sock (mode 0600).
  *
- * msgpack-rpc: request [0, id, "method", {params}], response [1, id, error, result]: error is nil or
- * a string a person reads ("what: why; what to do"), result any msgpack value (a map). Frames as
- * between peers. One file descriptor may ride with a request (SCM_RIGHTS): `mount` brings /dev/fuse.
+ * msgpack-rpc: request [0, id, "method", {params}], response [1, id, error, result]: error is nil
+ * or a string a person reads ("what: why; what to do"), result any msgpack value (a map). Frames as
+ * between peers. One file descriptor may ride with a request (SCM_RIGHTS): `mount` brings
+ * /dev/fuse.
  *
  * Methods: status {} · verify {} · mount {dir, options} + fd · stop {} · transfer {} */
 #ifndef RPC_ADMIN_H
@@ -16,7 +17,7 @@
 #include "rpc/frame.h"
 
 #define ADMIN_REQUEST_SIZE_MAX (64 * 1024)
-#define ADMIN_CLIENTS_MAX 32
+#define ADMIN_CLIENTS_MAX      32
 
 /* ---- server: loop thread ---- */
 
@@ -25,8 +26,8 @@ struct admin_request; /* to be answered exactly once, now or later */
 
 struct admin_callbacks {
     void *context;
-    /* @params: a msgpack map, or nil; borrowed for the call. @fd: -1 or a descriptor that now belongs
-     * to the callee. */
+    /* @params: a msgpack map, or nil; borrowed for the call. @fd: -1 or a descriptor that now
+     * belongs to the callee. */
     void (*on_request)(void *context, struct admin_request *r, const char *method,
                        const msgpack_object *params, int fd);
 };

@@ -2,7 +2,8 @@
  *
  * Pure; any thread (one decoder per thread). Bytes from outside are never trusted: a wrong type,
  * count, bound or trailing byte gives -EBADMSG, and memory use is bounded by the size of the input
- * before anything is allocated. Commands are views of the frame they came in: decoding copies none. */
+ * before anything is allocated. Commands are views of the frame they came in: decoding copies none.
+ */
 #ifndef RPC_CODEC_H
 #define RPC_CODEC_H
 
@@ -63,8 +64,8 @@ struct decoder *decoder_new(void);
 void decoder_free(struct decoder *d);
 
 /* Decode one frame. @frame gains a reference for every command that points into it. On success
- * @m is set and lives until the next codec_decode() or decoder_clear() with @d, as do its references
- * to commands (take your own to keep one). 0; -EBADMSG; -ENOMEM. */
+ * @m is set and lives until the next codec_decode() or decoder_clear() with @d, as do its
+ * references to commands (take your own to keep one). 0; -EBADMSG; -ENOMEM. */
 int codec_decode(struct decoder *d, struct frame *frame, struct peer_message *m);
 void decoder_clear(struct decoder *d);
 

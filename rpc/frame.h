@@ -1,4 +1,5 @@
-/* rpc/frame.h: length-prefixed frames (u32 little-endian, then that many bytes) and byte buffers. */
+/* rpc/frame.h: length-prefixed frames (u32 little-endian, then that many bytes) and byte buffers.
+ */
 #ifndef RPC_FRAME_H
 #define RPC_FRAME_H
 
@@ -33,12 +34,14 @@ struct frame_reader {
     uint32_t header_size;
     struct frame *frame; /* being filled */
     uint32_t filled;
+    uint32_t size_max; /* a longer frame is refused; 0: FRAME_SIZE_MAX */
 };
 
-/* Where the next bytes of the stream should be received, and how many fit (never 0). NULL: -ENOMEM. */
+/* Where the next bytes of the stream should be received, and how many fit (never 0). NULL: -ENOMEM.
+ */
 uint8_t *frame_reader_room(struct frame_reader *r, size_t *room);
 /* @size bytes were received there. 1: *@out is a whole frame (caller owns the reference);
- * 0: more is needed; -EMSGSIZE: a frame over FRAME_SIZE_MAX or of size 0: end the connection. */
+ * 0: more is needed; -EMSGSIZE: a frame over size_max or of size 0: end the connection. */
 int frame_reader_fill(struct frame_reader *r, size_t size, struct frame **out);
 void frame_reader_deinit(struct frame_reader *r);
 

@@ -1,11 +1,12 @@
 /* rpc/transport.h: frames between members over TCP and libuv. Loop thread only.
  *
  * Keeps one connection to each member: of the two ends the one with the lower index dials; with
- * back-off (50 ms doubling to 1 s, jittered). Both sides say hello first; the hello is judged by the
- * callback before anything else passes. Frames may be lost (a connection that breaks, a queue that is
- * full), repeated or reordered as far as the user may assume. Send queues are bounded per peer
- * (SEND_QUEUE_BYTES_MAX): a slow peer loses frames and slows nobody. A peer silent for PEER_IDLE_NS is
- * dropped and dialled anew. Connections that have not said hello are bounded in number and time. */
+ * back-off (50 ms doubling to 1 s, jittered). Both sides say hello first; the hello is judged by
+ * the callback before anything else passes. Frames may be lost (a connection that breaks, a queue
+ * that is full), repeated or reordered as far as the user may assume. Send queues are bounded per
+ * peer (SEND_QUEUE_BYTES_MAX): a slow peer loses frames and slows nobody. A peer silent for
+ * PEER_IDLE_NS is dropped and dialled anew. Connections that have not said hello are bounded in
+ * number and time. */
 #ifndef RPC_TRANSPORT_H
 #define RPC_TRANSPORT_H
 
@@ -14,8 +15,8 @@
 #include "rpc/codec.h"
 
 #define SEND_QUEUE_BYTES_MAX (48 * MIB)
-#define PEER_IDLE_NS (5 * NS_PER_S)
-#define STRANGERS_MAX 32 /* connections without a hello; each ends after 2 s */
+#define PEER_IDLE_NS         (5 * NS_PER_S)
+#define STRANGERS_MAX        32 /* connections without a hello; each ends after 2 s */
 
 struct transport_callbacks {
     void *context;
@@ -40,9 +41,9 @@ struct transport_config {
 
 struct transport;
 
-/* Listen on the own address and start to dial (outgoing connections are bound to the own IP, so that
- * a packet filter between two addresses cuts exactly one pair). 0, -EADDRINUSE, -EADDRNOTAVAIL,
- * -EACCES, -EINVAL (address), -ENOMEM. */
+/* Listen on the own address and start to dial (outgoing connections are bound to the own IP, so
+ * that a packet filter between two addresses cuts exactly one pair). 0, -EADDRINUSE,
+ * -EADDRNOTAVAIL, -EACCES, -EINVAL (address), -ENOMEM. */
 int transport_open(uv_loop_t *loop, const struct transport_config *config, struct transport **out);
 
 /* Queue @m for every member in the mask @to (own bit ignored); encoded once. Drops, never fails.

@@ -1,0 +1,346 @@
+#include "rpc/codec.h"
+
+#include <errno.h>
+#include <msgpack.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "rpc/methods.h"
+
+enum {
+    HEAD_SIZE_MAX = 1024, /* of a message, without its entries and commands */
+    ENTRY_SIZE_MAX = 96,  /* of one entry, without its command's bytes: 7 integers of 9 and heads */
+};
+
+static_assert(MESSAGE_BYTES + COMMAND_SIZE_MAX + ENTRIES_MAX * ENTRY_SIZE_MAX + HEAD_SIZE_MAX <=
+                  FRAME_SIZE_MAX,
+              "a message that stopped taking entries at MESSAGE_BYTES fits a frame");
+static_assert(MEMBERS_MAX * 9 + MEMBER_NAME_MAX + sizeof((struct peer_refuse){0}.reason) + 128 <=
+                  HEAD_SIZE_MAX,
+              "hello and refuse fit");
+
+const char *const paxos_methods[MESSAGE_KIND_COUNT] = {
+    [MESSAGE_PREVOTE] = "prevote",
+    [MESSAGE_PREVOTE_ACK] = "prevote_ack",
+    [MESSAGE_P1A] = "p1a",
+    [MESSAGE_P1B] = "p1b",
+    [MESSAGE_P2A] = "p2a",
+    [MESSAGE_P2B] = "p2b",
+    [MESSAGE_DECIDED] = "decided",
+    [MESSAGE_HEARTBEAT] = "heartbeat",
+    [MESSAGE_HEARTBEAT_ACK] = "heartbeat_ack",
+    [MESSAGE_SUBMIT] = "submit",
+    [MESSAGE_READ] = "read",
+    [MESSAGE_READ_ACK] = "read_ack",
+    [MESSAGE_FETCH] = "fetch",
+    [MESSAGE_DECISIONS] = "decisions",
+    [MESSAGE_RELEASE] = "release",
+};
+
+/* Room was reserved for the whole message, so packing cannot fail half way, and a large command is
+ * copied once, not again with every growth of the buffer. */
+static int write_reserved(void *data, const char *bytes, size_t size)
+{
+    struct buffer *b = data;
+    ASSERT(size <= b->room - b->size);
+    memcpy(b->bytes + b->size, bytes, size);
+    b->size += size;
+    return 0;
+}
+
+static void put_u64(msgpack_packer *p, uint64_t value)
+{
+    msgpack_pack_uint64(p, value);
+}
+
+static void put_bool(msgpack_packer *p, bool value)
+{
+    if (value)
+        msgpack_pack_true(p);
+    else
+        msgpack_pack_false(p);
+}
+
+static void put_text(msgpack_packer *p, const char *text)
+{
+    size_t size = strlen(text);
+    msgpack_pack_str(p, size);
+    msgpack_pack_str_body(p, text, size);
+}
+
+static void put_ballot(msgpack_packer *p, struct ballot b)
+{
+    msgpack_pack_array(p, 2);
+    put_u64(p, b.round);
+    put_u64(p, b.leader);
+}
+
+static void put_command(msgpack_packer *p, const struct command *c)
+{
+    if (command_is_noop(c)) {
+        msgpack_pack_nil(p);
+        return;
+    }
+    msgpack_pack_array(p, 5);
+    put_u64(p, c->node);
+    put_u64(p, c->epoch);
+    put_u64(p, c->sequence);
+    put_u64(p, c->low);
+    msgpack_pack_bin(p, c->size);
+    if (c->size)
+        msgpack_pack_bin_body(p, c->bytes, c->size);
+}
+
+/* A pvalue whose ballot the message names once for all: [slot, time, command]. */
+static void put_value(msgpack_packer *p, const struct pvalue *v)
+{
+    msgpack_pack_array(p, 3);
+    put_u64(p, v->slot);
+    put_u64(p, v->time_ns);
+    put_command(p, v->command);
+}
+
+static void put_values(msgpack_packer *p, const struct pvalue *values, uint32_t count)
+{
+    msgpack_pack_array(p, count);
+    for (uint32_t i = 0; i < count; i++)
+        put_value(p, &values[i]);
+}
+
+static void put_pvalues(msgpack_packer *p, const struct pvalue *values, uint32_t count)
+{
+    msgpack_pack_array(p, count);
+    for (uint32_t i = 0; i < count; i++) {
+        msgpack_pack_array(p, 4);
+        put_ballot(p, values[i].ballot);
+        put_u64(p, values[i].slot);
+        put_u64(p, values[i].time_ns);
+        put_command(p, values[i].command);
+    }
+}
+
+/* [2, method, [ ... */
+static void put_head(msgpack_packer *p, const char *method, size_t params)
+{
+    msgpack_pack_array(p, 3);
+    put_u64(p, NOTIFICATION);
+    put_text(p, method);
+    msgpack_pack_array(p, params);
+}
+
+static void put_election(msgpack_packer *p, const struct message *m, const char *method)
+{
+    if (m->kind == MESSAGE_PREVOTE) {
+        put_head(p, method, 1);
+        put_ballot(p, m->prevote.ballot);
+    } else if (m->kind == MESSAGE_PREVOTE_ACK) {
+        put_head(p, method, 3);
+        put_ballot(p, m->prevote_ack.ballot);
+        put_ballot(p, m->prevote_ack.promised);
+        put_bool(p, m->prevote_ack.would_promise);
+    } else if (m->kind == MESSAGE_P1A) {
+        put_head(p, method, 2);
+        put_ballot(p, m->p1a.ballot);
+        put_u64(p, m->p1a.slot_first);
+    } else {
+        ASSERT(m->kind == MESSAGE_P1B && m->p1b.count <= ENTRIES_MAX);
+        put_head(p, method, 6);
+        put_ballot(p, m->p1b.asked);
+        put_ballot(p, m->p1b.promised);
+        put_u64(p, m->p1b.slot_first);
+        put_u64(p, m->p1b.collected);
+        put_u64(p, m->p1b.slot_next);
+        put_pvalues(p, m->p1b.pvalues, m->p1b.count);
+    }
+}
+
+static void put_p2a(msgpack_packer *p, const struct message *m, const char *method)
+{
+    ASSERT(m->p2a.count >= 1 && m->p2a.count <= ENTRIES_MAX);
+    put_head(p, method, 3);
+    put_ballot(p, m->p2a.ballot);
+    put_u64(p, m->p2a.decided_through);
+    put_values(p, m->p2a.pvalues, m->p2a.count);
+}
+
+static void put_p2b(msgpack_packer *p, const struct message *m, const char *method)
+{
+    ASSERT(m->p2b.count <= ENTRIES_MAX);
+    put_head(p, method, 3);
+    put_ballot(p, m->p2b.asked);
+    put_ballot(p, m->p2b.promised);
+    msgpack_pack_array(p, m->p2b.count);
+    for (uint32_t i = 0; i < m->p2b.count; i++)
+        put_u64(p, m->p2b.slots[i]);
+}
+
+static void put_submit(msgpack_packer *p, const struct message *m, const char *method)
+{
+    ASSERT(m->submit.count >= 1 && m->submit.count <= ENTRIES_MAX);
+    put_head(p, method, 1);
+    msgpack_pack_array(p, m->submit.count);
+    for (uint32_t i = 0; i < m->submit.count; i++) {
+        ASSERT(!command_is_noop(m->submit.commands[i]));
+        put_command(p, m->submit.commands[i]);
+    }
+}
+
+static void put_heartbeat(msgpack_packer *p, const struct message *m, const char *method)
+{
+    put_head(p, method, 4);
+    put_ballot(p, m->heartbeat.ballot);
+    put_u64(p, m->heartbeat.sent_ns);
+    put_u64(p, m->heartbeat.decided_through);
+    put_u64(p, m->heartbeat.collect_through);
+}
+
+static void put_heartbeat_ack(msgpack_packer *p, const struct message *m, const char *method)
+{
+    put_head(p, method, 7);
+    put_ballot(p, m->heartbeat_ack.ballot);
+    put_ballot(p, m->heartbeat_ack.promised);
+    put_u64(p, m->heartbeat_ack.sent_ns);
+    put_bool(p, m->heartbeat_ack.granted);
+    put_u64(p, m->heartbeat_ack.decided_through);
+    put_u64(p, m->heartbeat_ack.checkpointed);
+    put_u64(p, m->heartbeat_ack.wall_ns);
+}
+
+static void put_paxos(msgpack_packer *p, const struct message *m)
+{
+    ASSERT(m->kind < MESSAGE_KIND_COUNT);
+    const char *method = paxos_methods[m->kind];
+    switch (m->kind) {
+    case MESSAGE_PREVOTE:
+    case MESSAGE_PREVOTE_ACK:
+    case MESSAGE_P1A:
+    case MESSAGE_P1B:
+        put_election(p, m, method);
+        break;
+    case MESSAGE_P2A:
+        put_p2a(p, m, method);
+        break;
+    case MESSAGE_P2B:
+        put_p2b(p, m, method);
+        break;
+    case MESSAGE_DECIDED:
+        put_head(p, method, 2);
+        put_ballot(p, m->decided.ballot);
+        put_u64(p, m->decided.through);
+        break;
+    case MESSAGE_HEARTBEAT:
+        put_heartbeat(p, m, method);
+        break;
+    case MESSAGE_HEARTBEAT_ACK:
+        put_heartbeat_ack(p, m, method);
+        break;
+    case MESSAGE_SUBMIT:
+        put_submit(p, m, method);
+        break;
+    case MESSAGE_READ:
+        put_head(p, method, 1);
+        put_u64(p, m->read.id);
+        break;
+    case MESSAGE_READ_ACK:
+        put_head(p, method, 3);
+        put_u64(p, m->read_ack.id);
+        put_u64(p, m->read_ack.slot);
+        put_bool(p, m->read_ack.ok);
+        break;
+    case MESSAGE_FETCH:
+        put_head(p, method, 2);
+        put_u64(p, m->fetch.first);
+        put_u64(p, m->fetch.last);
+        break;
+    case MESSAGE_DECISIONS:
+        ASSERT(m->decisions.count <= ENTRIES_MAX);
+        put_head(p, method, 1);
+        put_values(p, m->decisions.pvalues, m->decisions.count);
+        break;
+    case MESSAGE_RELEASE:
+        put_head(p, method, 2);
+        put_ballot(p, m->release.ballot);
+        put_ballot(p, m->release.successor);
+        break;
+    case MESSAGE_KIND_COUNT:
+        break;
+    }
+}
+
+static void put_hello(msgpack_packer *p, const struct peer_hello *h)
+{
+    ASSERT(h->member_count <= MEMBERS_MAX);
+    put_head(p, METHOD_HELLO, 6);
+    put_u64(p, h->protocol_min);
+    put_u64(p, h->protocol_max);
+    put_u64(p, h->cluster_id);
+    put_u64(p, h->node_id);
+    put_text(p, h->name);
+    msgpack_pack_array(p, h->member_count);
+    for (uint32_t i = 0; i < h->member_count; i++)
+        put_u64(p, h->pinned[i]);
+}
+
+static void put_status(msgpack_packer *p, const struct peer_status *s)
+{
+    put_head(p, METHOD_STATUS, 7);
+    put_u64(p, s->applied);
+    put_u64(p, s->checkpointed);
+    put_u64(p, s->digest_slot);
+    put_u64(p, s->digest[0]);
+    put_u64(p, s->digest[1]);
+    put_u64(p, s->verify_nonce);
+    put_bool(p, s->mounted);
+}
+
+static size_t pvalues_size(const struct pvalue *values, uint32_t count)
+{
+    size_t size = 0;
+    for (uint32_t i = 0; i < count; i++)
+        size += ENTRY_SIZE_MAX + values[i].command->size;
+    return size;
+}
+
+/* An upper bound of what @m's entries take. */
+static size_t entries_size(const struct message *m)
+{
+    size_t size = 0;
+    if (m->kind == MESSAGE_P1B)
+        size = pvalues_size(m->p1b.pvalues, m->p1b.count);
+    else if (m->kind == MESSAGE_P2A)
+        size = pvalues_size(m->p2a.pvalues, m->p2a.count);
+    else if (m->kind == MESSAGE_DECISIONS)
+        size = pvalues_size(m->decisions.pvalues, m->decisions.count);
+    else if (m->kind == MESSAGE_P2B)
+        size = (size_t)m->p2b.count * ENTRY_SIZE_MAX;
+    else if (m->kind == MESSAGE_SUBMIT)
+        for (uint32_t i = 0; i < m->submit.count; i++)
+            size += ENTRY_SIZE_MAX + m->submit.commands[i]->size;
+    return size;
+}
+
+int codec_encode(const struct peer_message *m, struct buffer *out)
+{
+    size_t entries = m->kind == PEER_PAXOS ? entries_size(&m->paxos) : 0;
+    int rc = buffer_reserve(out, HEAD_SIZE_MAX + entries);
+    if (rc < 0)
+        return rc;
+    msgpack_packer p;
+    msgpack_packer_init(&p, out, write_reserved);
+    switch (m->kind) {
+    case PEER_HELLO:
+        put_hello(&p, &m->hello);
+        break;
+    case PEER_REFUSE:
+        put_head(&p, METHOD_REFUSE, 1);
+        put_text(&p, m->refuse.reason);
+        break;
+    case PEER_PAXOS:
+        put_paxos(&p, &m->paxos);
+        break;
+    case PEER_STATUS:
+        put_status(&p, &m->status);
+        break;
+    }
+    return 0;
+}

@@ -1,0 +1,713 @@
+#include "rpc/transport.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/prng.h"
+#include "rpc/connection.h"
+
+#define BACKOFF_NS_MIN (50 * NS_PER_MS)
+#define BACKOFF_NS_MAX (1000 * NS_PER_MS)
+#define GREETING_NS    (2 * NS_PER_S) /* to connect and say hello */
+#define REFUSAL_NS     (1 * NS_PER_S) /* to read why, and hang up */
+#define STALL_NS       (1 * NS_PER_S) /* a tick this late: the silence may have been our own */
+
+enum {
+    TICK_MS = 20,
+    GREETING_SIZE_MAX = 4096, /* bytes of a frame before hello was accepted */
+    SCRATCH_SIZE = 256 * 1024,
+    BACKLOG = 128,
+};
+
+struct peer {
+    struct connection *live;    /* UP */
+    struct connection *dialing; /* DIALLING or GREETING */
+    uint64_t backoff_ns, dial_at_ns;
+    uint64_t sent_frames, received_frames; /* of former connections */
+    uint64_t dropped_frames;
+    uint64_t last_received_ns;
+    bool announced; /* that it is connected was logged */
+    char last_error[sizeof((struct transport_peer_view){0}.last_error)];
+};
+
+struct transport {
+    uv_loop_t *loop;
+    struct transport_config config;
+    struct sockaddr_storage addresses[MEMBERS_MAX];
+    struct decoder *decoder;
+    struct connection_owner owner;
+    uint8_t *scratch;
+    struct peer_message received; /* large, so not on the stack */
+
+    uv_tcp_t listener;
+    uv_timer_t timer;
+    uv_prepare_t prepare;
+    uint32_t handles; /* libuv still has: these three and every connection */
+    struct connection *connections;
+    uint32_t strangers;
+    struct peer peers[MEMBERS_MAX];
+    char stranger_error[256];
+    struct prng prng;
+    uint64_t ticked_ns;
+
+    bool closing;
+    void (*closed)(void *context);
+    void *closed_context;
+};
+
+/* ---- who is connected ---- */
+
+static const char *name_of(const struct transport *t, uint32_t index)
+{
+    return t->config.names[index];
+}
+
+static bool dials(const struct transport *t, uint32_t index)
+{
+    return t->config.self < index && index < t->config.member_count;
+}
+
+/* One line per change of reason: a peer that is down for a night is not a line a second. */
+static void set_error(struct transport *t, uint32_t index, const char *reason)
+{
+    struct peer *p = &t->peers[index];
+    bool is_new = p->announced || strcmp(p->last_error, reason) != 0;
+    p->announced = false;
+    snprintf(p->last_error, sizeof p->last_error, "%s", reason);
+    if (is_new)
+        log_event(LOG_WARN, "event=peer_down peer=%s reason=\"%s\"", name_of(t, index), reason);
+}
+
+static void announce(struct transport *t, struct connection *c)
+{
+    struct peer *p = &t->peers[c->index];
+    if (p->announced)
+        return;
+    p->announced = true;
+    p->last_error[0] = '\0';
+    log_event(LOG_INFO, "event=peer_connected peer=%s remote=%s dialled=%d", name_of(t, c->index),
+              c->remote, c->dialled);
+}
+
+static void schedule_dial(struct transport *t, struct peer *p, uint64_t now)
+{
+    p->dial_at_ns = now + p->backoff_ns / 2 + prng_below(&t->prng, p->backoff_ns / 2);
+    p->backoff_ns *= 2;
+    if (p->backoff_ns > BACKOFF_NS_MAX)
+        p->backoff_ns = BACKOFF_NS_MAX;
+}
+
+static void list_add(struct transport *t, struct connection *c)
+{
+    c->next = t->connections;
+    if (c->next)
+        c->next->prev = c;
+    t->connections = c;
+    t->handles++;
+}
+
+static void list_remove(struct transport *t, struct connection *c)
+{
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        t->connections = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+}
+
+/* Forget @c as stranger, dialled or live; true if it was live. */
+static bool detach(struct transport *t, struct connection *c)
+{
+    if (!c->dialled && !c->established && c->state != CONNECTION_CLOSED)
+        t->strangers--;
+    struct peer *p = &t->peers[c->index];
+    if (p->dialing == c)
+        p->dialing = NULL;
+    if (p->live != c)
+        return false;
+    p->live = NULL;
+    p->sent_frames += c->sent_frames;
+    p->received_frames += c->received_frames;
+    p->dropped_frames += c->queued_frames;
+    p->last_received_ns = c->last_received_ns;
+    return true;
+}
+
+static void end(struct transport *t, struct connection *c, const char *reason)
+{
+    if (c->state == CONNECTION_CLOSED)
+        return;
+    uint64_t now = clock_now_ns();
+    uint32_t index = c->index;
+    struct peer *p = &t->peers[index];
+    bool is_known = c->dialled || c->established;
+    bool was_refused = c->state == CONNECTION_REFUSED; /* the reason is already told */
+    bool was_dialing = p->dialing == c;
+    bool was_live = detach(t, c);
+    if (was_live && now - c->since_ns >= BACKOFF_NS_MAX)
+        p->backoff_ns = BACKOFF_NS_MIN;
+    if ((was_live || was_dialing) && dials(t, index))
+        schedule_dial(t, p, now);
+    connection_close(c);
+    if (is_known && !was_refused && (was_live || was_dialing))
+        set_error(t, index, reason);
+    if (was_live)
+        t->config.callbacks.on_state(t->config.callbacks.context, index, false, reason);
+}
+
+/* ---- hello ---- */
+
+static struct outgoing *encode(const struct peer_message *m)
+{
+    struct outgoing *o = outgoing_new();
+    if (!o)
+        return NULL;
+    if (codec_encode(m, &o->buffer) == 0 && outgoing_seal(o))
+        return o;
+    log_event(LOG_ERROR, "event=frame_not_sent kind=%d size=%zu", (int)m->kind, o->buffer.size);
+    outgoing_unref(o);
+    return NULL;
+}
+
+static void send_now(struct connection *c, const struct peer_message *m)
+{
+    struct outgoing *o = encode(m);
+    if (!o)
+        return;
+    connection_send(c, o);
+    connection_flush(c);
+    outgoing_unref(o);
+}
+
+static void send_hello(struct transport *t, struct connection *c)
+{
+    struct peer_message m = {.kind = PEER_HELLO};
+    if (t->config.fill_hello)
+        t->config.fill_hello(t->config.callbacks.context, &m.hello);
+    m.hello.cluster_id = t->config.cluster_id;
+    m.hello.protocol_min = PROTOCOL_MIN;
+    m.hello.protocol_max = PROTOCOL_MAX;
+    snprintf(m.hello.name, sizeof m.hello.name, "%s", name_of(t, t->config.self));
+    send_now(c, &m);
+}
+
+/* Tell the other side why, and wait a little for it to hang up: closing at once, with unread bytes,
+ * would reset the connection and lose the reason. */
+static void refuse(struct transport *t, struct connection *c, const char *reason)
+{
+    struct peer_message m = {.kind = PEER_REFUSE};
+    snprintf(m.refuse.reason, sizeof m.refuse.reason, "%s", reason);
+    send_now(c, &m);
+    connection_shutdown(c);
+    c->state = CONNECTION_REFUSED;
+    c->since_ns = clock_now_ns();
+    if (c->dialled) {
+        char text[sizeof t->peers[0].last_error];
+        snprintf(text, sizeof text, "refused by us: %s", reason);
+        set_error(t, c->index, text);
+    }
+}
+
+static void note_stranger(struct transport *t, const struct connection *c, const char *name,
+                          const char *reason)
+{
+    char ip[sizeof c->remote], text[sizeof t->stranger_error];
+    snprintf(ip, sizeof ip, "%s", c->remote);
+    char *port = strrchr(ip, ':');
+    if (port)
+        *port = '\0';
+    snprintf(text, sizeof text, "remote=%s name=\"%s\" reason=\"%s\"", ip, name, reason);
+    if (strcmp(text, t->stranger_error) == 0)
+        return;
+    memcpy(t->stranger_error, text, sizeof text);
+    log_event(LOG_WARN, "event=connection_refused %s", text);
+}
+
+static int find_member(const struct transport *t, const char *name)
+{
+    for (uint32_t i = 0; i < t->config.member_count; i++)
+        if (strcmp(name_of(t, i), name) == 0)
+            return (int)i;
+    return -ENOENT;
+}
+
+/* NULL and the member's index, or why not. */
+static const char *judge(struct transport *t, const struct connection *c,
+                         const struct peer_hello *h, uint32_t *index)
+{
+    if (h->protocol_min > PROTOCOL_MAX || h->protocol_max < PROTOCOL_MIN)
+        return "no common protocol version: upgrade the older host";
+    if (h->cluster_id != t->config.cluster_id)
+        return "another cluster";
+    int found = find_member(t, h->name);
+    if (found < 0)
+        return "not a member of this cluster";
+    *index = (uint32_t)found;
+    if (*index == t->config.self)
+        return "my own name";
+    if (c->dialled && *index != c->index)
+        return "another member answers at this address";
+    if (!c->dialled && *index > t->config.self)
+        return "the wrong side dials: the members are not in the same order on both";
+    return t->config.callbacks.on_hello(t->config.callbacks.context, *index, h);
+}
+
+/* The member restarted, or its end of the old connection is gone: the new one is the one it uses.
+ */
+static void replace(struct transport *t, uint32_t index)
+{
+    struct peer *p = &t->peers[index];
+    if (p->live)
+        end(t, p->live, "replaced by a newer connection");
+}
+
+static void establish(struct transport *t, struct connection *c, uint32_t index)
+{
+    replace(t, index);
+    if (t->closing)
+        return;
+    struct peer *p = &t->peers[index];
+    if (!c->dialled)
+        t->strangers--;
+    p->dialing = NULL;
+    p->live = c;
+    p->last_received_ns = c->last_received_ns;
+    c->established = true;
+    c->index = c->lane = index;
+    c->state = CONNECTION_UP;
+    c->since_ns = clock_now_ns();
+    c->reader.size_max = 0;
+    if (!c->dialled)
+        send_hello(t, c);
+    t->config.callbacks.on_state(t->config.callbacks.context, index, true, "");
+}
+
+static void on_hello(struct transport *t, struct connection *c, const struct peer_hello *h)
+{
+    uint32_t index = t->config.self;
+    const char *reason = judge(t, c, h, &index);
+    if (t->closing)
+        return;
+    if (!reason) {
+        establish(t, c, index);
+        return;
+    }
+    if (!c->dialled) {
+        note_stranger(t, c, h->name, reason);
+        struct peer *p = &t->peers[index];
+        if (index != t->config.self && !p->live)
+            snprintf(p->last_error, sizeof p->last_error, "refused by us: %s", reason);
+    }
+    refuse(t, c, reason);
+}
+
+static void on_refuse(struct transport *t, struct connection *c, const struct peer_refuse *r)
+{
+    char reason[sizeof t->peers[0].last_error];
+    snprintf(reason, sizeof reason, "refused by it: %.140s", r->reason);
+    end(t, c, reason);
+}
+
+/* ---- frames in ---- */
+
+static void on_bad_frame(struct transport *t, struct connection *c, const char *what)
+{
+    if (!c->dialled && !c->established)
+        note_stranger(t, c, "", what);
+    end(t, c, what);
+}
+
+static void on_frame_greeting(struct transport *t, struct connection *c,
+                              const struct peer_message *m)
+{
+    switch (m->kind) {
+    case PEER_HELLO:
+        on_hello(t, c, &m->hello);
+        break;
+    case PEER_REFUSE:
+        on_refuse(t, c, &m->refuse);
+        break;
+    case PEER_PAXOS:
+    case PEER_STATUS:
+        on_bad_frame(t, c, "did not say hello first");
+        break;
+    }
+}
+
+static void on_frame_up(struct transport *t, struct connection *c, const struct peer_message *m)
+{
+    switch (m->kind) {
+    case PEER_HELLO:
+        on_bad_frame(t, c, "said hello twice");
+        break;
+    case PEER_REFUSE:
+        on_refuse(t, c, &m->refuse);
+        break;
+    case PEER_PAXOS:
+    case PEER_STATUS:
+        announce(t, c);
+        t->config.callbacks.on_message(t->config.callbacks.context, c->index, m);
+        break;
+    }
+}
+
+static void on_frame(struct connection *c, struct frame *f)
+{
+    struct transport *t = c->owner->context;
+    if (c->state != CONNECTION_GREETING && c->state != CONNECTION_UP)
+        return;
+    int rc = codec_decode(t->decoder, f, &t->received);
+    if (rc < 0)
+        on_bad_frame(t, c, rc == -ENOMEM ? "no memory for a message" : "sent a malformed message");
+    else if (c->state == CONNECTION_UP)
+        on_frame_up(t, c, &t->received);
+    else
+        on_frame_greeting(t, c, &t->received);
+    decoder_clear(t->decoder); /* or the frame would stay until the next one */
+}
+
+static void on_end(struct connection *c, const char *reason)
+{
+    struct transport *t = c->owner->context;
+    end(t, c, reason);
+}
+
+/* ---- dialling and accepting ---- */
+
+static void finish_close(struct transport *t)
+{
+    if (t->handles > 0)
+        return;
+    void (*closed)(void *) = t->closed;
+    void *context = t->closed_context;
+    decoder_free(t->decoder);
+    free(t->scratch);
+    free(t);
+    if (closed)
+        closed(context);
+}
+
+static void on_connection_closed(struct connection *c)
+{
+    struct transport *t = c->owner->context;
+    list_remove(t, c);
+    free(c);
+    t->handles--;
+    finish_close(t);
+}
+
+static void note_remote(struct connection *c)
+{
+    struct sockaddr_storage a;
+    int size = sizeof a;
+    char ip[64] = "";
+    snprintf(c->remote, sizeof c->remote, "unknown");
+    if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&a, &size) < 0)
+        return;
+    bool is_v6 = a.ss_family == AF_INET6;
+    const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)&a;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)&a;
+    if (is_v6)
+        uv_ip6_name(in6, ip, sizeof ip);
+    else
+        uv_ip4_name(in, ip, sizeof ip);
+    snprintf(c->remote, sizeof c->remote, is_v6 ? "[%s]:%u" : "%s:%u", ip,
+             ntohs(is_v6 ? in6->sin6_port : in->sin_port));
+}
+
+static void on_connect(uv_connect_t *request, int status)
+{
+    struct connection *c = request->data;
+    struct transport *t = c->owner->context;
+    if (c->state == CONNECTION_CLOSED)
+        return;
+    if (status == 0)
+        status = connection_start(c);
+    if (status < 0) {
+        end(t, c, uv_strerror(status));
+        return;
+    }
+    note_remote(c);
+    send_hello(t, c);
+}
+
+/* From the own IP, so that a packet filter between two addresses cuts exactly one pair. */
+static int bind_own_ip(const struct transport *t, struct connection *c, uint32_t index)
+{
+    struct sockaddr_storage own = t->addresses[t->config.self];
+    if (own.ss_family != t->addresses[index].ss_family)
+        return 0;
+    if (own.ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)(void *)&own)->sin6_port = 0;
+    else
+        ((struct sockaddr_in *)(void *)&own)->sin_port = 0;
+    return uv_tcp_bind(&c->tcp, (struct sockaddr *)&own, 0);
+}
+
+static void dial(struct transport *t, uint32_t index)
+{
+    struct connection *c = connection_new(t->loop, &t->owner);
+    if (!c) {
+        set_error(t, index, "no memory for a connection");
+        schedule_dial(t, &t->peers[index], clock_now_ns());
+        return;
+    }
+    list_add(t, c);
+    c->dialled = true;
+    c->index = c->lane = index;
+    c->reader.size_max = GREETING_SIZE_MAX;
+    c->connect.data = c;
+    t->peers[index].dialing = c;
+    int rc = bind_own_ip(t, c, index);
+    if (rc == 0)
+        rc = uv_tcp_connect(&c->connect, &c->tcp, (const struct sockaddr *)&t->addresses[index],
+                            on_connect);
+    if (rc < 0)
+        end(t, c, uv_strerror(rc));
+}
+
+static void on_incoming(uv_stream_t *listener, int status)
+{
+    struct transport *t = listener->data;
+    if (status < 0) {
+        log_event(LOG_WARN, "event=accept_failed reason=\"%s\"", uv_strerror(status));
+        return;
+    }
+    struct connection *c = connection_new(t->loop, &t->owner);
+    if (!c)
+        return;
+    list_add(t, c);
+    t->strangers++;
+    c->state = CONNECTION_GREETING;
+    c->index = t->config.self; /* no member's, until it says so */
+    c->reader.size_max = GREETING_SIZE_MAX;
+    int rc = uv_accept(listener, (uv_stream_t *)&c->tcp);
+    note_remote(c);
+    if (rc == 0 && t->strangers > STRANGERS_MAX)
+        rc = -EMFILE;
+    if (rc == 0)
+        rc = connection_start(c);
+    if (rc == -EMFILE)
+        note_stranger(t, c, "", "too many connections that have not said hello");
+    if (rc < 0)
+        end(t, c, uv_strerror(rc));
+}
+
+/* ---- time ---- */
+
+static void check_connection(struct transport *t, struct connection *c, uint64_t now, bool stalled)
+{
+    switch (c->state) {
+    case CONNECTION_DIALLING:
+    case CONNECTION_GREETING:
+        if (now - c->since_ns > GREETING_NS)
+            end(t, c, c->state == CONNECTION_DIALLING ? "no answer" : "said no hello in time");
+        break;
+    case CONNECTION_UP:
+        if (now - c->last_received_ns > PEER_IDLE_NS && !stalled)
+            end(t, c, "silent for too long");
+        else if (now - c->since_ns > BACKOFF_NS_MAX)
+            announce(t, c);
+        break;
+    case CONNECTION_REFUSED:
+        if (now - c->since_ns > REFUSAL_NS)
+            end(t, c, "refused");
+        break;
+    case CONNECTION_CLOSED:
+        break;
+    }
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct transport *t = timer->data;
+    uint64_t now = clock_now_ns();
+    bool stalled = t->ticked_ns && now - t->ticked_ns > STALL_NS;
+    t->ticked_ns = now;
+    for (struct connection *c = t->connections; c && !t->closing; c = c->next)
+        check_connection(t, c, now, stalled);
+    for (uint32_t i = t->config.self + 1; i < t->config.member_count && !t->closing; i++) {
+        const struct peer *p = &t->peers[i];
+        if (!p->live && !p->dialing && now >= p->dial_at_ns)
+            dial(t, i);
+    }
+}
+
+/* Before the loop waits: what the turn queued leaves in as few system calls as it can. */
+static void on_prepare(uv_prepare_t *prepare)
+{
+    struct transport *t = prepare->data;
+    for (struct connection *c = t->connections; c && !t->closing; c = c->next) {
+        if (c->state == CONNECTION_CLOSED)
+            continue;
+        if (c->unflushed_bytes)
+            connection_flush(c);
+        if (c->error)
+            end(t, c, uv_strerror(c->error));
+    }
+}
+
+/* ---- the public part ---- */
+
+void transport_send(struct transport *t, uint32_t to, const struct peer_message *m)
+{
+    struct outgoing *o = NULL;
+    for (uint32_t i = 0; i < t->config.member_count; i++) {
+        struct connection *c = t->peers[i].live;
+        if (!(to & UINT32_C(1) << i) || !c)
+            continue;
+        if (!o)
+            o = encode(m);
+        if (!o)
+            return;
+        if (!connection_send(c, o))
+            t->peers[i].dropped_frames++;
+    }
+    if (o)
+        outgoing_unref(o);
+}
+
+void transport_view(const struct transport *t, uint32_t index, struct transport_peer_view *view)
+{
+    ASSERT(index < t->config.member_count);
+    const struct peer *p = &t->peers[index];
+    const struct connection *c = p->live;
+    *view = (struct transport_peer_view){
+        .connected = c != NULL,
+        .queued_bytes = c ? c->queued_bytes : 0,
+        .sent_frames = p->sent_frames + (c ? c->sent_frames : 0),
+        .received_frames = p->received_frames + (c ? c->received_frames : 0),
+        .dropped_frames = p->dropped_frames,
+        .last_received_ns = c ? c->last_received_ns : p->last_received_ns,
+    };
+    if (!c)
+        memcpy(view->last_error, p->last_error, sizeof view->last_error);
+}
+
+/* With plain calls, since a libuv handle that failed to bind can only be given up a turn later. */
+static int listen_on(const struct sockaddr_storage *address)
+{
+    bool is_v6 = address->ss_family == AF_INET6;
+    socklen_t size = is_v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    int on = 1;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
+        bind(fd, (const struct sockaddr *)address, size) < 0 || listen(fd, BACKLOG) < 0) {
+        int rc = -errno;
+        close(fd);
+        return rc;
+    }
+    return fd;
+}
+
+static int parse_config(struct transport *t)
+{
+    const struct transport_config *c = &t->config;
+    if (c->member_count == 0 || c->member_count > MEMBERS_MAX || c->self >= c->member_count)
+        return -EINVAL;
+    for (uint32_t i = 0; i < c->member_count; i++) {
+        int rc = address_parse(c->addresses[i], &t->addresses[i]);
+        if (rc < 0)
+            return rc;
+        t->peers[i].backoff_ns = BACKOFF_NS_MIN;
+        snprintf(t->peers[i].last_error, sizeof t->peers[i].last_error, "%s",
+                 dials(t, i) ? "not yet dialled" : "it has not dialled yet");
+    }
+    return 0;
+}
+
+static int allocate(struct transport *t)
+{
+    t->decoder = decoder_new();
+    t->scratch = malloc(SCRATCH_SIZE);
+    t->owner = (struct connection_owner){
+        .context = t,
+        .scratch = t->scratch,
+        .scratch_size = SCRATCH_SIZE,
+        .on_frame = on_frame,
+        .on_end = on_end,
+        .on_closed = on_connection_closed,
+    };
+    return t->decoder && t->scratch ? 0 : -ENOMEM;
+}
+
+/* None of these can fail on Linux but for what listen_on() already did. */
+static void start(struct transport *t, int fd)
+{
+    int rc = uv_tcp_init(t->loop, &t->listener);
+    ASSERT(rc == 0);
+    rc = uv_timer_init(t->loop, &t->timer);
+    ASSERT(rc == 0);
+    rc = uv_prepare_init(t->loop, &t->prepare);
+    ASSERT(rc == 0);
+    t->listener.data = t->timer.data = t->prepare.data = t;
+    t->handles = 3;
+    rc = uv_tcp_open(&t->listener, fd);
+    ASSERT(rc == 0);
+    rc = uv_listen((uv_stream_t *)&t->listener, BACKLOG, on_incoming);
+    ASSERT(rc == 0);
+    rc = uv_timer_start(&t->timer, on_tick, 0, TICK_MS);
+    ASSERT(rc == 0);
+    rc = uv_prepare_start(&t->prepare, on_prepare);
+    ASSERT(rc == 0);
+}
+
+int transport_open(uv_loop_t *loop, const struct transport_config *config, struct transport **out)
+{
+    struct transport *t = calloc(1, sizeof *t);
+    if (!t)
+        return -ENOMEM;
+    t->loop = loop;
+    t->config = *config;
+    t->prng.state = clock_now_ns() ^ (uint64_t)config->self << 56;
+    int rc = parse_config(t);
+    if (rc == 0)
+        rc = allocate(t);
+    if (rc == 0)
+        rc = listen_on(&t->addresses[config->self]);
+    if (rc < 0) {
+        decoder_free(t->decoder);
+        free(t->scratch);
+        free(t);
+        return rc;
+    }
+    start(t, rc);
+    *out = t;
+    return 0;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct transport *t = handle->data;
+    t->handles--;
+    finish_close(t);
+}
+
+void transport_close(struct transport *t, void (*closed)(void *context), void *context)
+{
+    ASSERT(!t->closing);
+    t->closing = true;
+    t->closed = closed;
+    t->closed_context = context;
+    for (uint32_t i = 0; i < t->config.member_count; i++)
+        t->peers[i].live = t->peers[i].dialing = NULL;
+    for (struct connection *c = t->connections; c; c = c->next) {
+        connection_flush(c);
+        connection_close(c);
+    }
+    uv_close((uv_handle_t *)&t->listener, on_handle_closed);
+    uv_close((uv_handle_t *)&t->timer, on_handle_closed);
+    uv_close((uv_handle_t *)&t->prepare, on_handle_closed);
+}
