@@ -15,7 +15,8 @@ struct frontend;
 /* What the node does for the frontend. Any thread. */
 struct frontend_backend {
     void *context;
-    /* Take @r (bytes set): order it, then complete() it once. Blocks while the node's queue is full. */
+    /* Take @r (bytes set): order it, then complete() it once. Blocks while the node's queue is
+     * full. */
     void (*submit)(void *context, struct request *r);
     /* Take @r: run() it once the local store holds every change completed before this call. */
     void (*read)(void *context, struct request *r);
@@ -27,6 +28,7 @@ struct frontend_backend {
 
 struct frontend_config {
     struct store *store;
+    uint64_t node_id;       /* this host's: its own changes need no notice to its kernel */
     int fuse_fd;            /* /dev/fuse, mounted already; the frontend closes it */
     const char *mountpoint; /* copied */
     bool read_only;
@@ -46,17 +48,17 @@ void frontend_on_change(struct frontend *f, const struct fs_change *change);
 void frontend_tick(struct frontend *f, uint64_t now_ns);
 
 struct frontend_view {
-    uint32_t waiting;        /* requests not yet answered */
-    uint64_t oldest_ns;      /* how long the oldest of them has waited */
-    uint64_t inodes_known;   /* the kernel holds */
-    uint64_t requests;       /* since the start */
+    uint32_t waiting;      /* requests not yet answered */
+    uint64_t oldest_ns;    /* how long the oldest of them has waited */
+    uint64_t inodes_known; /* the kernel holds */
+    uint64_t requests;     /* since the start */
     uint64_t notify_queued;
 };
 void frontend_view(struct frontend *f, struct frontend_view *view);
 
-/* Answer what still waits with EIO, from now on answer everything new that would wait with EIO, detach
- * the mount, stop the threads, free. Requests the node still has may complete later: their callbacks
- * stay harmless. Bounded: about a second. */
+/* Answer what still waits with EIO, from now on answer everything new that would wait with EIO,
+ * detach the mount, stop the threads, free. Requests the node still has may complete later: their
+ * callbacks stay harmless. Bounded: about a second. */
 void frontend_stop(struct frontend *f);
 
 #endif

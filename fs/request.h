@@ -1,8 +1,8 @@
 /* fs/request.h: a file operation that waits: for its slot (a change), or for the local store to be
  * as new as the moment it began (a read). Answered to the kernel exactly once.
  *
- * The frontend makes it, the node calls it back exactly once, also after the frontend has answered the
- * kernel early (interrupt, timeo); the callback frees it. */
+ * The frontend makes it, the node calls it back exactly once, also after the frontend has answered
+ * the kernel early (interrupt, timeo); the callback frees it. */
 #ifndef FS_REQUEST_H
 #define FS_REQUEST_H
 
@@ -14,18 +14,22 @@ struct store_reader;
 
 struct request {
     struct queue_item item; /* the node's, from hand-over to callback */
-    /* A change: encoded fs_command (bytes owned by the request until the node takes them into a struct
-     * command; see request_bytes_take). NULL: a read. */
+    /* A change: encoded fs_command (bytes owned by the request until the node takes them into a
+     * struct command; see request_bytes_take). NULL: a read. */
     uint8_t *bytes;
     uint32_t size;
     uint64_t sequence; /* set by the node */
     uint64_t read;     /* number of the read; set by the node */
-    /* A change's end: @outcome, or NULL with @error (a negative errno: shutdown, fenced session). Store
-     * thread, or loop. */
+    /* A change's end: @outcome, or NULL with @error (a negative errno: shutdown, fenced session).
+     * Store thread, or loop. */
     void (*complete)(struct request *r, int error, const struct fs_outcome *outcome);
-    /* A read's turn: the store is new enough: @reader is open. Reader thread; or loop with @error set and
+    /* A read's turn: the store is new enough: @reader is open. Reader thread; or loop with @error
+     * set and
      * @reader NULL at shutdown. */
     void (*run)(struct request *r, int error, struct store_reader *reader);
 };
+
+/* The bytes of a change, which are from now on the caller's to free(). Before its callback. */
+uint8_t *request_bytes_take(struct request *r);
 
 #endif

@@ -1,0 +1,61 @@
+/* fs/frontend_call.h: a kernel request that waits for the node, answered exactly once: by the
+ * node's callback, by INTERRUPT (EINTR), by timeo or by the end of the frontend (EIO); whoever
+ * claims it.
+ *
+ * Two references: whoever answers drops one, the node's callback the other. */
+#ifndef FS_FRONTEND_CALL_H
+#define FS_FRONTEND_CALL_H
+
+#include "fs/frontend_internal.h"
+
+/* A read: what to look up, and how to answer. Small, copied into the call where it has to wait. */
+struct read_op {
+    void (*serve)(struct frontend *f, fuse_req_t fuse, const struct read_op *op,
+                  struct store_reader *reader);
+    uint64_t ino, offset;
+    size_t size;
+    int whence;
+    const char *name; /* NUL-terminated, or NULL */
+    size_t name_size;
+};
+
+typedef void answer_fn(struct call *c, const struct fs_outcome *outcome);
+
+struct call {
+    struct request request;
+    struct frontend *frontend;
+    fuse_req_t fuse; /* NULL: the frontend's own command */
+    struct call *prev, *next;
+    uint64_t since_ns;
+    _Atomic int state;
+    _Atomic uint32_t refs;
+    union {
+        struct {
+            answer_fn *answer;
+            uint64_t offset; /* of a WRITE, as the kernel has it */
+            uint32_t size;
+            bool look_again; /* EEXIST becomes ESTALE */
+        } change;
+        struct read_op read;
+    } u;
+    char name[]; /* u.read.name points here */
+};
+
+/* NULL: no memory; @fuse is still the caller's. */
+struct call *call_new(struct frontend *f, fuse_req_t fuse, size_t name_room);
+/* Let @c wait: from here on it may be interrupted. True: hand it to the node. False: it is answered
+ * and gone. */
+bool call_wait(struct call *c);
+/* The right, and duty, to answer @c->fuse, which nothing else touches from now on. False: answered.
+ */
+bool call_claim(struct call *c);
+void call_unref(struct call *c);
+
+/* Answer what waited longer than @timeo_ns with EIO; 0: everything. */
+void calls_fail(struct frontend *f, uint64_t now_ns, uint64_t timeo_ns);
+
+/* Answer with the errno for @error, 0 or a negative errno of the store: those that are no answer a
+ * file operation can have become EIO. */
+void reply_error(fuse_req_t fuse, int error);
+
+#endif
