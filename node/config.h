@@ -10,6 +10,7 @@
 #ifndef NODE_CONFIG_H
 #define NODE_CONFIG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -40,7 +41,7 @@ int config_load(const char *dir, struct config *c, char *error, size_t error_siz
 /* Write the pinned ids durably. 0 or -errno. */
 int config_pin_members(const char *dir, const struct config *c);
 /* True when every member's id is pinned. */
-int config_is_formed(const struct config *c);
+bool config_is_formed(const struct config *c);
 /* Take STATE/lock. Returns a descriptor to keep open; -EWOULDBLOCK: another daemon has it. */
 int config_lock(const char *dir);
 

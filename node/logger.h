@@ -10,7 +10,8 @@ struct logger;
 
 struct logger_callbacks {
     void *context;
-    /* From the log thread. Every PERSIST numbered <= @number is durable. */
+    /* From the log thread. Every PERSIST numbered <= @number is durable; a PERSIST_DECIDED, which is a
+     * hint, counts at once when nothing before it waits for a sync, and goes to disk with the next. */
     void (*on_durable)(void *context, uint64_t number);
     /* From the log thread: the answer to logger_read(). @pvalues ascending; the callee owns the
      * command references, not the array. */
@@ -19,7 +20,7 @@ struct logger_callbacks {
     void (*on_failure)(void *context, int error);
 };
 
-/* Takes @w. 0 or -errno. */
+/* Takes @w. 0, or -errno: @w stays the caller's. */
 int logger_start(struct wal *w, const struct logger_callbacks *callbacks, struct logger **out);
 /* Any one thread (the loop). A reference to the command is taken. Never blocks; bounded by what the
  * core keeps in memory. */

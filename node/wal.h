@@ -24,8 +24,10 @@ struct wal_recovered {
     uint64_t decided_through; /* highest PERSIST_DECIDED */
     uint64_t collected;       /* slots <= collected have left the log */
     uint64_t slot_max;        /* highest slot with a pvalue; 0 none */
-    bool fresh;               /* the log was empty: this node never promised nor voted */
-    uint64_t torn_bytes;      /* bytes of a torn tail that was cut off; 0 mostly */
+    bool fresh;               /* the log was made by this call: this node never promised, voted, nor
+                                 gave a lease; false from the second start on, records or none */
+    uint64_t torn_bytes;      /* bytes of a torn tail that was cut off, as far as its header arrived;
+                                 0 mostly */
 };
 
 /* Open @dir (created if missing), replay what is there. 0; -EBADMSG: corruption before the synced end
@@ -33,9 +35,10 @@ struct wal_recovered {
 int wal_open(const char *dir, struct wal **out, struct wal_recovered *recovered, char *error,
              size_t error_size);
 
-/* Add a record to the batch in memory. 0, or -ENOMEM. Takes nothing; copies. */
+/* Add a record to the batch in memory. Takes nothing; copies. 0, or -errno as wal_sync: a batch that
+ * has no room left (8 MiB) is written and synced on the way. */
 int wal_append(struct wal *w, const struct persist *record);
-/* Bytes waiting in the batch. */
+/* Bytes waiting in the batch; 0: nothing was appended since the last sync. */
 uint64_t wal_batched(const struct wal *w);
 /* Write the batch and fdatasync. 0; -errno: the disk failed: stop the node, never try again. */
 int wal_sync(struct wal *w);
