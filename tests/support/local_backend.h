@@ -1,0 +1,45 @@
+/* tests/support/local_backend.h: one frontend on one store, without consensus: commands are applied
+ * in the order in which they come. Needs root and /dev/fuse.
+ *
+ * The caller gets a mount namespace of its own, and in it a tmpfs that holds the store: whatever
+ * becomes of the process, no mount and no state is left behind. */
+#ifndef TESTS_LOCAL_BACKEND_H
+#define TESTS_LOCAL_BACKEND_H
+
+#include "fs/frontend.h"
+
+#define LOCAL_NODE   UINT64_C(1)
+#define FOREIGN_NODE UINT64_C(2) /* what local_backend_apply() does, "another host" did */
+
+struct local_backend_config {
+    bool reads_wait; /* read_is_current() is false: each read goes through backend.read() */
+    bool read_only;
+    bool ticks; /* call frontend_tick() ten times a second */
+    uint64_t timeo_ns;
+    uint32_t workers;       /* 0: 4 */
+    const char *state_dir;  /* NULL: in the tmpfs */
+    const char *mountpoint; /* NULL: in the tmpfs, and the namespace is made; else in this one */
+};
+
+struct local_backend;
+
+struct local_backend *local_backend_start(const struct local_backend_config *config);
+const char *local_backend_mountpoint(const struct local_backend *b);
+struct frontend *local_backend_frontend(struct local_backend *b);
+struct store *local_backend_store(struct local_backend *b);
+
+/* Withhold the callbacks of all requests that come from now on, or let them go. */
+void local_backend_hold(struct local_backend *b, bool hold);
+/* Wait until @count requests have come since the hold began. */
+void local_backend_wait_held(struct local_backend *b, uint32_t count);
+/* Apply @command as another host's. */
+struct fs_outcome local_backend_apply(struct local_backend *b, const struct fs_command *command);
+/* Run frontend_tick() until the store has no orphans and no garbage. */
+void local_backend_settle(struct local_backend *b);
+/* Wait until the mount was reported gone. */
+void local_backend_wait_unmounted(struct local_backend *b);
+
+/* Stop the frontend, then answer what is withheld, close the store. */
+void local_backend_stop(struct local_backend *b);
+
+#endif
