@@ -13,9 +13,9 @@ enum effect_kind {
     EFFECT_SEND,       /* to every member in a mask; may be lost */
     EFFECT_DECIDE,     /* slot decided; once per slot, in slot order */
     EFFECT_READ_READY, /* reads numbered <= read may be answered once `slot` is applied */
-    EFFECT_FETCH,      /* read decided slots first..last from the log and send `decisions` to a member */
-    EFFECT_COLLECT,    /* slots <= slot may leave the log */
-    EFFECT_NOTE,       /* something an operator wants to read */
+    EFFECT_FETCH, /* read decided slots first..last from the log and send `decisions` to a member */
+    EFFECT_COLLECT, /* slots <= slot may leave the log */
+    EFFECT_NOTE,    /* something an operator wants to read */
 };
 
 enum persist_kind {
@@ -71,7 +71,9 @@ struct effect {
             uint64_t read, slot;
         } read_ready;
         struct {
-            uint32_t to; /* member index */
+            uint32_t to;    /* member index */
+            uint64_t after; /* read the log only once this PERSIST is durable: until then the log's
+                               last value of such a slot may be a vote that lost */
             uint64_t first, last;
         } fetch;
         struct {

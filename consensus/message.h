@@ -1,28 +1,28 @@
 /* consensus/message.h: what nodes say to each other. See docs/PROTOCOL.md for what is durable when.
  *
- * A message is a view: its arrays belong to whoever made it (the step's effects, or the decoder) and
- * live until that is cleared. Messages may be lost, repeated and reordered. */
+ * A message is a view: its arrays belong to whoever made it (the step's effects, or the decoder)
+ * and live until that is cleared. Messages may be lost, repeated and reordered. */
 #ifndef CONSENSUS_MESSAGE_H
 #define CONSENSUS_MESSAGE_H
 
 #include "consensus/pvalue.h"
 
 enum message_kind {
-    MESSAGE_PREVOTE,       /* candidate: would you promise this ballot? changes nothing */
+    MESSAGE_PREVOTE, /* candidate: would you promise this ballot? changes nothing */
     MESSAGE_PREVOTE_ACK,
-    MESSAGE_P1A,           /* scout, one page */
+    MESSAGE_P1A, /* scout, one page */
     MESSAGE_P1B,
-    MESSAGE_P2A,           /* commanders, many slots */
+    MESSAGE_P2A, /* commanders, many slots */
     MESSAGE_P2B,
-    MESSAGE_DECIDED,       /* leader: decided through this slot, for those who hold the pvalues */
-    MESSAGE_HEARTBEAT,     /* leader: asks for the leader lease; failure detector */
+    MESSAGE_DECIDED,   /* leader: decided through this slot, for those who hold the pvalues */
+    MESSAGE_HEARTBEAT, /* leader: asks for the leader lease; failure detector */
     MESSAGE_HEARTBEAT_ACK,
-    MESSAGE_SUBMIT,        /* replica to leader: commands to propose */
-    MESSAGE_READ,          /* replica to leader: read index, please */
+    MESSAGE_SUBMIT, /* replica to leader: commands to propose */
+    MESSAGE_READ,   /* replica to leader: read index, please */
     MESSAGE_READ_ACK,
-    MESSAGE_FETCH,         /* decided values of slots first..last, please */
+    MESSAGE_FETCH, /* decided values of slots first..last, please */
     MESSAGE_DECISIONS,
-    MESSAGE_RELEASE,       /* leader hands over: its lease no longer binds against `successor` */
+    MESSAGE_RELEASE, /* leader hands over: its lease no longer binds against `successor` */
     MESSAGE_KIND_COUNT
 };
 
@@ -65,8 +65,8 @@ struct message {
         } p2b;
         struct {
             struct ballot ballot;
-            uint64_t through; /* slots <= through that one holds at a ballot >= ballot are decided as
-                                 held; others are fetched */
+            uint64_t through; /* slots <= through that one holds at a ballot >= ballot are decided
+                                 as held; others are fetched */
         } decided;
         struct {
             struct ballot ballot;
@@ -75,10 +75,10 @@ struct message {
             uint64_t collect_through; /* every member's durable checkpoint covers it */
         } heartbeat;
         struct {
-            struct ballot ballot;   /* the heartbeat's */
+            struct ballot ballot; /* the heartbeat's */
             struct ballot promised;
-            uint64_t sent_ns;       /* echoed */
-            bool granted;           /* a lease of LEASE_NS from the receipt was given */
+            uint64_t sent_ns;         /* echoed */
+            bool granted;             /* a lease of LEASE_NS from the receipt was given */
             uint64_t decided_through; /* in order, known here */
             uint64_t checkpointed;    /* covered by the own durable checkpoint */
             uint64_t wall_ns;         /* own wall clock, for the leader's bound on time */

@@ -10,37 +10,39 @@
 #include "consensus/effects.h"
 
 /* Timing; all in nanoseconds of the event's clock. */
-#define LEASE_NS (1000 * NS_PER_MS)          /* leader lease, from the heartbeat's send (leader) or receipt */
-#define CLOCK_RATE_ERROR_PERCENT 1           /* bound on how much faster one clock runs than another */
-#define HEARTBEAT_NS (100 * NS_PER_MS)
-#define SUSPECT_NS_MIN (300 * NS_PER_MS)     /* failure detector's timeout: AIMD between these */
-#define SUSPECT_NS_MAX (900 * NS_PER_MS)
-#define RETRY_NS (250 * NS_PER_MS)           /* before an unanswered request or page is sent again */
+#define LEASE_NS                                                                                   \
+    (1000 * NS_PER_MS)             /* leader lease, from the heartbeat's send (leader) or receipt */
+#define CLOCK_RATE_ERROR_PERCENT 1 /* bound on how much faster one clock runs than another */
+#define HEARTBEAT_NS             (100 * NS_PER_MS)
+#define SUSPECT_NS_MIN           (300 * NS_PER_MS) /* failure detector's timeout: AIMD between these */
+#define SUSPECT_NS_MAX           (900 * NS_PER_MS)
+#define RETRY_NS                 (250 * NS_PER_MS) /* before an unanswered request or page is sent again */
 
 struct paxos_config {
     uint64_t members[MEMBERS_MAX]; /* node ids, the same order on every node */
     uint32_t member_count;
-    uint32_t self;                 /* index */
-    uint64_t seed;                 /* of the jitter */
+    uint32_t self; /* index */
+    uint64_t seed; /* of the jitter */
 };
 
 /* What the log and the store remember, for paxos_init(). */
 struct paxos_recovered {
     struct ballot promised;
-    uint64_t applied;        /* the store holds every slot <= this; all of them are decided */
-    uint64_t checkpointed;   /* ... durably */
-    uint64_t time_ns;        /* time of the last applied slot */
-    uint32_t count;          /* accepted pvalues above applied, one per slot, any order */
+    uint64_t applied;      /* the store holds every slot <= this; all of them are decided */
+    uint64_t checkpointed; /* ... durably */
+    uint64_t time_ns;      /* time of the last applied slot */
+    uint32_t count;        /* accepted pvalues above applied, one per slot, any order */
     const struct pvalue *accepted;
 };
 
 enum event_kind {
-    EVENT_TICK,     /* time passed; at least every 20 ms */
-    EVENT_MESSAGE,  /* from a member, oneself included */
-    EVENT_SUBMIT,   /* an own client's command: keep it until it is decided, propose or forward it */
-    EVENT_READ,     /* an own client wants to read: number `read`, growing by one */
-    EVENT_APPLIED,  /* the store applied every slot <= `applied`, durably every one <= `checkpointed` */
-    EVENT_FLUSH,    /* end of a batch of events: send what was gathered (p2a, p2b, decided, ...) */
+    EVENT_TICK,    /* time passed; at least every 20 ms */
+    EVENT_MESSAGE, /* from a member, oneself included */
+    EVENT_SUBMIT,  /* an own client's command: keep it until it is decided, propose or forward it */
+    EVENT_READ,    /* an own client wants to read: number `read`, growing by one */
+    EVENT_APPLIED, /* the store applied every slot <= `applied`, durably every one <= `checkpointed`
+                    */
+    EVENT_FLUSH,   /* end of a batch of events: send what was gathered (p2a, p2b, decided, ...) */
     EVENT_HANDOVER, /* give the leadership to the best other member, if one can take it */
 };
 
@@ -50,7 +52,7 @@ struct event {
     uint64_t wall_ns; /* CLOCK_REALTIME; may do anything */
     union {
         struct {
-            uint32_t from; /* member index */
+            uint32_t from;                 /* member index */
             const struct message *message; /* borrowed; command references are taken as needed */
         } message;
         struct command *submit; /* borrowed; node == own id; never refused if fewer than SUBMITS_MAX
@@ -75,8 +77,9 @@ void paxos_deinit(struct paxos *p);
 
 /**
  * Tell @p about @event; append to @out what must now be done. PERSISTs are numbered; a SEND marked
- * `after n` leaves this machine only once PERSIST n is durable, others at once. DECIDE comes once per
- * slot, in slot order. Cannot fail and does not allocate: @out, cleared before each step, has room.
+ * `after n` leaves this machine only once PERSIST n is durable, others at once. DECIDE comes once
+ * per slot, in slot order. Cannot fail and does not allocate: @out, cleared before each step, has
+ * room.
  */
 void paxos_step(struct paxos *p, const struct event *event, struct effects *out);
 
@@ -85,15 +88,15 @@ enum paxos_role { ROLE_FOLLOWER, ROLE_CANDIDATE, ROLE_LEADER };
 /* What status and the local read path want to know; consistent between steps. */
 struct paxos_view {
     enum paxos_role role;
-    struct ballot ballot;      /* the highest seen to lead: own when leader */
-    uint64_t leader;           /* node id of the leader followed, 0: none known */
+    struct ballot ballot; /* the highest seen to lead: own when leader */
+    uint64_t leader;      /* node id of the leader followed, 0: none known */
     struct ballot promised;
-    uint64_t decided;          /* in order, known here (slot_out - 1 of the paper) */
+    uint64_t decided; /* in order, known here (slot_out - 1 of the paper) */
     uint64_t applied;
     uint64_t slot_in;          /* leader: next slot to propose */
     uint64_t serving_until_ns; /* leader that may answer reads from `decided` until then; else 0 */
     uint64_t collect_through;
-    uint32_t submits;          /* own commands not yet decided */
+    uint32_t submits; /* own commands not yet decided */
     uint32_t slots_held;
     uint64_t bytes_held;
     struct {

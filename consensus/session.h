@@ -2,8 +2,9 @@
  *
  * A client is (node id, epoch). Each command carries a sequence number and the lowest one still
  * unanswered; outcomes are kept from that mark on, what is below it is never applied again (a
- * departure from PMMC §2.1, which finds duplicates by keeping every decision). Deterministic; pure; no
- * allocation: the table is one block the caller owns. Used by fs/ at apply and by the simulator. */
+ * departure from PMMC §2.1, which finds duplicates by keeping every decision). Deterministic; pure;
+ * no allocation: the table is one block the caller owns. Used by fs/ at apply and by the simulator.
+ */
 #ifndef CONSENSUS_SESSION_H
 #define CONSENSUS_SESSION_H
 
@@ -23,8 +24,10 @@ struct session {
     uint64_t node;  /* 0: free */
     uint64_t epoch; /* from 1, grows with each open */
     uint64_t nonce; /* of the open; a repeated open changes nothing */
-    uint64_t low;   /* outcomes below are forgotten */
-    bool dirty;     /* changed since session_table_clean(): not part of the replicated state */
+    uint64_t
+        former_nonce; /* of the open before: a late repeat of that one changes nothing either */
+    uint64_t low;     /* outcomes below are forgotten */
+    bool dirty; /* changed since the caller last cleared this: not part of the replicated state */
     struct session_outcome outcomes[SESSION_OPEN_MAX]; /* at sequence % SESSION_OPEN_MAX */
 };
 

@@ -1,0 +1,278 @@
+/* consensus/election.c: who leads: the detector, the scout and the lease together (PMMC §3). */
+#include "base/assert.h"
+#include "consensus/paxos_node.h"
+
+#define PHASE1_NS (1000 * NS_PER_MS) /* a scout that takes longer starts anew */
+
+uint32_t paxos_member(const struct paxos *p, uint64_t node)
+{
+    uint32_t i = 0;
+    while (i < p->config.member_count && p->config.members[i] != node)
+        i++;
+    return i;
+}
+
+void paxos_saw_round(struct paxos *p, struct ballot ballot)
+{
+    if (ballot.round > p->round_max)
+        p->round_max = ballot.round;
+}
+
+struct leader_view paxos_leader_view(const struct paxos *p)
+{
+    return (struct leader_view){.decided = p->replica.decided,
+                                .applied = p->replica.applied,
+                                .now_ns = p->now_ns,
+                                .wall_ns = p->wall_ns,
+                                .collect_through = leader_collect_through(&p->leader)};
+}
+
+/* Neither leads nor wants to. */
+static void stand_back(struct paxos *p)
+{
+    if (paxos_leads(p)) {
+        leader_stop(&p->leader);
+        p->leader_index = p->config.member_count;
+        requests_resend_all(&p->replica.requests);
+        reader_restart(&p->reader);
+    }
+    scout_stop(&p->scout);
+    pvalue_table_clear(&p->proposals);
+    p->role = ROLE_FOLLOWER;
+}
+
+/* PMMC: a preempted leader does not run again at once; it waits for the detector. */
+static void lose(struct paxos *p, struct ballot to)
+{
+    outbox_note(&p->box, NOTE_PREEMPTED, to, 0);
+    stand_back(p);
+    detector_lost(&p->detector, p->now_ns);
+}
+
+static struct ballot next_ballot(const struct paxos *p, uint32_t member)
+{
+    uint64_t round = p->round_max;
+    if (p->acceptor.promised.round > round)
+        round = p->acceptor.promised.round;
+    return (struct ballot){round + 1, p->config.members[member]};
+}
+
+static void ask_for_votes(struct paxos *p)
+{
+    if (p->role == ROLE_FOLLOWER) {
+        outbox_note(&p->box, NOTE_SUSPECT, p->following, 0);
+        p->role = ROLE_CANDIDATE;
+        p->leader_index = p->config.member_count;
+    }
+    scout_prevote(&p->scout, next_ballot(p, p->config.self), p->now_ns, &p->box);
+    detector_wait_briefly(&p->detector, p->now_ns);
+}
+
+/* Take @ballot, which no life of this node has used: it is above every promise, and it is promised,
+ * durably, before the first p1a leaves. */
+static void run_for(struct paxos *p, struct ballot ballot)
+{
+    ASSERT(ballot.leader == p->config.members[p->config.self]);
+    if (!acceptor_promise(&p->acceptor, ballot, p->now_ns, &p->box))
+        return;
+    p->role = ROLE_CANDIDATE;
+    paxos_saw_round(p, ballot);
+    outbox_note(&p->box, NOTE_CANDIDATE, ballot, 0);
+    scout_begin(&p->scout, ballot, p->replica.decided, p->now_ns, &p->box);
+}
+
+static void become_leader(struct paxos *p)
+{
+    struct scout *s = &p->scout;
+    scout_stop(s);
+    p->role = ROLE_LEADER;
+    p->following = s->ballot;
+    p->leader_index = p->config.self;
+    replica_on_others_decided(&p->replica, s->collected_by, s->collected);
+    requests_resend_all(&p->replica.requests);
+    reader_restart(&p->reader);
+    struct leader_view v = paxos_leader_view(p);
+    leader_start(&p->leader, s->ballot, s->collected, p->replica.time_ns, &v, &p->box);
+    outbox_note(&p->box, NOTE_LEADER, s->ballot, p->leader.adopted);
+}
+
+void election_follow(struct paxos *p, uint32_t from, struct ballot ballot)
+{
+    int order = ballot_cmp(ballot, p->following);
+    if (order < 0 || from == p->config.self || from != paxos_member(p, ballot.leader))
+        return;
+    if (paxos_leads(p)) /* it was adopted, so this one no longer is */
+        lose(p, ballot);
+    if (p->scout.phase == SCOUT_PHASE1 && ballot_cmp(ballot, p->scout.ballot) > 0)
+        lose(p, ballot);
+    if (p->scout.phase == SCOUT_PREVOTE)
+        stand_back(p);
+    detector_heard(&p->detector, p->now_ns);
+    if (order == 0 && p->leader_index == from)
+        return;
+    p->following = ballot;
+    p->leader_index = from;
+    requests_resend_all(&p->replica.requests);
+    reader_restart(&p->reader);
+    outbox_note(&p->box, NOTE_FOLLOWING, ballot, 0);
+}
+
+/* ---- hand-over ---- */
+
+/* Stop serving, then let the acceptors promise @successor's ballot although the lease still runs.
+ */
+static void release(struct paxos *p, uint32_t successor)
+{
+    struct ballot old = p->leader.ballot, next = next_ballot(p, successor);
+    outbox_note(&p->box, NOTE_HANDOVER, next, 0);
+    stand_back(p);
+    detector_wait(&p->detector, p->now_ns);
+    lease_release(&p->acceptor.lease, old, next);
+    paxos_saw_round(p, next);
+    struct message m = {.kind = MESSAGE_RELEASE, .release = {.ballot = old, .successor = next}};
+    outbox_send(&p->box, p->box.others, &m);
+    if (successor == p->config.self)
+        run_for(p, next);
+}
+
+void election_on_preemption(struct paxos *p, struct ballot ballot)
+{
+    paxos_saw_round(p, ballot);
+    if (ballot_cmp(ballot, p->leader.ballot) <= 0)
+        return;
+    /* Under a majority's leases no higher ballot can have been adopted: an acceptor came back with
+     * a promise that led nowhere. It cannot vote until the ballot is higher than that. */
+    if (p->now_ns < p->leader.lease_until_ns)
+        release(p, p->config.self);
+    else
+        lose(p, ballot);
+}
+
+void election_check_promise(struct paxos *p)
+{
+    struct ballot promised = p->acceptor.promised;
+    if (paxos_leads(p) && ballot_cmp(promised, p->leader.ballot) > 0)
+        lose(p, promised);
+    if (p->scout.phase == SCOUT_PHASE1 && ballot_cmp(promised, p->scout.ballot) > 0)
+        lose(p, promised);
+}
+
+static bool is_connected(const struct paxos *p, uint32_t member)
+{
+    return p->heard_ns[member] != 0 && p->now_ns - p->heard_ns[member] <= 3 * HEARTBEAT_NS;
+}
+
+void election_hand_over(struct paxos *p)
+{
+    if (!paxos_leads(p))
+        return;
+    uint32_t best = p->config.member_count;
+    for (uint32_t i = 0; i < p->config.member_count; i++) {
+        if (i == p->config.self || !is_connected(p, i))
+            continue;
+        const uint64_t *decided = p->leader.members_decided;
+        if (best == p->config.member_count || decided[i] > decided[best])
+            best = i;
+    }
+    if (best < p->config.member_count)
+        release(p, best);
+}
+
+static void on_release(struct paxos *p, uint32_t from, const struct message *m)
+{
+    struct ballot successor = m->release.successor;
+    if (from != paxos_member(p, m->release.ballot.leader))
+        return;
+    lease_release(&p->acceptor.lease, m->release.ballot, successor);
+    paxos_saw_round(p, successor);
+    if (p->leader_index == from && ballot_cmp(p->following, m->release.ballot) == 0)
+        p->leader_index = p->config.member_count;
+    detector_wait(&p->detector, p->now_ns);
+    bool is_mine = successor.leader == p->config.members[p->config.self];
+    if (is_mine && !paxos_leads(p) && p->scout.phase != SCOUT_PHASE1)
+        run_for(p, successor);
+}
+
+/* ---- messages and time ---- */
+
+static void on_prevote(struct paxos *p, uint32_t from, const struct message *m)
+{
+    struct ballot ballot = m->prevote.ballot;
+    struct message answer = {
+        .kind = MESSAGE_PREVOTE_ACK,
+        .prevote_ack = {.ballot = ballot,
+                        .promised = p->acceptor.promised,
+                        .would_promise = acceptor_would_promise(&p->acceptor, ballot, p->now_ns)}};
+    outbox_send(&p->box, UINT32_C(1) << from, &answer);
+}
+
+static void on_prevote_ack(struct paxos *p, uint32_t from, const struct message *m)
+{
+    paxos_saw_round(p, m->prevote_ack.promised);
+    if (scout_on_prevote_ack(&p->scout, from, m) == SCOUT_WON)
+        run_for(p, p->scout.ballot);
+}
+
+static void on_p1a(struct paxos *p, uint32_t from, const struct message *m)
+{
+    struct ballot before = p->acceptor.promised;
+    paxos_saw_round(p, m->p1a.ballot);
+    acceptor_on_p1a(&p->acceptor, from, m, p->replica.decided, p->now_ns, &p->box);
+    bool is_promised = ballot_cmp(before, p->acceptor.promised) != 0;
+    if (is_promised && from != p->config.self)
+        detector_wait(&p->detector, p->now_ns); /* let it win */
+}
+
+static void on_p1b(struct paxos *p, uint32_t from, const struct message *m)
+{
+    paxos_saw_round(p, m->p1b.promised);
+    enum scout_verdict verdict = scout_on_p1b(&p->scout, from, m, &p->box);
+    if (verdict == SCOUT_WON)
+        become_leader(p);
+    else if (verdict == SCOUT_LOST)
+        lose(p, m->p1b.promised);
+    else if (p->scout.phase == SCOUT_PHASE1) /* pages that do not fit fit once this is caught up */
+        replica_on_others_decided(&p->replica, p->scout.collected_by, p->scout.collected);
+}
+
+void election_on_message(struct paxos *p, uint32_t from, const struct message *m)
+{
+    if (m->kind == MESSAGE_PREVOTE)
+        on_prevote(p, from, m);
+    else if (m->kind == MESSAGE_PREVOTE_ACK)
+        on_prevote_ack(p, from, m);
+    else if (m->kind == MESSAGE_P1A)
+        on_p1a(p, from, m);
+    else if (m->kind == MESSAGE_P1B)
+        on_p1b(p, from, m);
+    else if (m->kind == MESSAGE_RELEASE)
+        on_release(p, from, m);
+}
+
+static void lead_on(struct paxos *p)
+{
+    struct leader_view v = paxos_leader_view(p);
+    if (leader_on_tick(&p->leader, &v, &p->box))
+        return;
+    outbox_note(&p->box, NOTE_LEASE_LOST, p->leader.ballot, 0);
+    stand_back(p); /* whoever hears it still would wait for it for ever */
+    detector_lost(&p->detector, p->now_ns);
+}
+
+void election_on_tick(struct paxos *p)
+{
+    if (paxos_leads(p)) {
+        lead_on(p);
+        return;
+    }
+    if (p->scout.phase == SCOUT_PHASE1) {
+        if (p->now_ns - p->scout.started_ns < PHASE1_NS) {
+            scout_on_tick(&p->scout, p->now_ns, &p->box);
+            return;
+        }
+        stand_back(p);
+        detector_lost(&p->detector, p->now_ns);
+    }
+    if (detector_suspects(&p->detector, p->now_ns))
+        ask_for_votes(p);
+}

@@ -1,0 +1,41 @@
+/* consensus/lease.h: the leader lease (PMMC §4.5; DESIGN "Election"; proved in model/leases.py).
+ *
+ * An acceptor that gave a lease promises no other ballot until it ends. One at a time, to one
+ * ballot, counted by the acceptor from the receipt of the heartbeat and by the leader from its
+ * sending; each side allows for the other's clock rate. Pure. */
+#ifndef CONSENSUS_LEASE_H
+#define CONSENSUS_LEASE_H
+
+#include "base/limits.h"
+#include "consensus/ballot.h"
+#include "consensus/paxos.h"
+
+#define LEASE_GIVEN_NS   (LEASE_NS / 100 * (100 + CLOCK_RATE_ERROR_PERCENT))
+#define LEASE_COUNTED_NS (LEASE_NS / 100 * (100 - CLOCK_RATE_ERROR_PERCENT))
+
+/* The acceptor's side. Not durable: a restarted acceptor is silent instead. */
+struct lease_given {
+    struct ballot ballot; /* bottom: never given */
+    uint64_t until_ns;
+    bool released;           /* its leader gave it up ... */
+    struct ballot successor; /* ... in favour of this ballot */
+};
+
+/* May a ballot other than the lease's be promised, as far as the lease goes? */
+bool lease_permits(const struct lease_given *l, struct ballot ballot, uint64_t now_ns);
+/* Give or renew; false when another ballot's lease is still running. */
+bool lease_give(struct lease_given *l, struct ballot ballot, uint64_t now_ns);
+void lease_release(struct lease_given *l, struct ballot ballot, struct ballot successor);
+
+/* The leader's side. */
+struct lease_held {
+    uint64_t until_ns[MEMBERS_MAX];
+};
+
+void lease_reset(struct lease_held *l);
+/* The heartbeat sent at @sent_ns was granted by @member. */
+void lease_granted(struct lease_held *l, uint32_t member, uint64_t sent_ns);
+/* Until when a majority's leases run. */
+uint64_t lease_majority_until_ns(const struct lease_held *l, uint32_t member_count);
+
+#endif

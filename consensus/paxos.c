@@ -1,0 +1,329 @@
+#include "consensus/paxos.h"
+
+#include <stddef.h>
+
+#include "base/assert.h"
+#include "consensus/paxos_node.h"
+
+static_assert(SLOTS_HELD_MAX / ENTRIES_MAX + 2 * (1 + WINDOW) + SUBMITS_MAX + 64 <
+                  EFFECTS_PER_STEP_MAX,
+              "a flush fits: p2bs, p2as, forwarded commands and the rest");
+static_assert(MEMBERS_MAX <= 32, "a member mask is a uint32_t");
+
+uint64_t paxos_size(void)
+{
+    return sizeof(struct paxos);
+}
+
+static void recover_pvalues(struct paxos *p, const struct paxos_recovered *recovered)
+{
+    for (uint32_t i = 0; i < recovered->count; i++) {
+        const struct pvalue *v = &recovered->accepted[i];
+        if (v->slot <= recovered->applied)
+            continue;
+        pvalue_table_put(&p->held, v); /* it fits: see replica_hint_for() */
+        if (ballot_cmp(v->ballot, p->acceptor.promised) > 0)
+            p->acceptor.promised = v->ballot;
+        /* A fetched value (no ballot): it and all below it are decided as they are held. */
+        if (ballot_is_bottom(v->ballot) && v->slot > p->replica.known)
+            p->replica.known = v->slot;
+    }
+}
+
+struct paxos *paxos_init(void *memory, const struct paxos_config *config,
+                         const struct paxos_recovered *recovered, bool fresh, uint64_t now_ns)
+{
+    ASSERT(config->member_count >= 1);
+    ASSERT(config->member_count <= MEMBERS_MAX);
+    ASSERT(config->self < config->member_count);
+    struct paxos *p = memory;
+    uint32_t count = config->member_count;
+    p->config = *config;
+    p->now_ns = now_ns;
+    p->leader_index = count;
+    p->box.everyone = (UINT32_C(1) << count) - 1;
+    p->box.others = p->box.everyone & ~(UINT32_C(1) << config->self);
+    p->held.base = p->proposals.base = recovered->applied;
+
+    /* Alone, a node's only leader ever was itself, and that life has ended. */
+    bool is_silent = !fresh && count > 1;
+    acceptor_init(&p->acceptor, &p->held, recovered->promised,
+                  is_silent ? now_ns + LEASE_GIVEN_NS : 0);
+    scout_init(&p->scout, &p->proposals, count);
+    leader_init(&p->leader, &p->proposals, count);
+    replica_init(&p->replica, &p->held, count, config->self);
+    p->replica.decided = p->replica.applied = p->replica.hinted = recovered->applied;
+    p->replica.checkpointed = recovered->checkpointed;
+    p->replica.time_ns = recovered->time_ns;
+    recover_pvalues(p, recovered);
+    p->round_max = p->acceptor.promised.round;
+
+    struct prng prng = {config->seed ^ now_ns};
+    reader_init(&p->reader, prng_next(&prng));
+    detector_init(&p->detector, prng_next(&prng), config->self, now_ns);
+    return p;
+}
+
+void paxos_deinit(struct paxos *p)
+{
+    leader_stop(&p->leader);
+    pvalue_table_clear(&p->held);
+    pvalue_table_clear(&p->proposals);
+    requests_deinit(&p->replica.requests);
+}
+
+/* ---- messages ---- */
+
+static void collect(struct paxos *p, uint64_t through)
+{
+    if (through > p->replica.checkpointed)
+        through = p->replica.checkpointed;
+    if (through <= p->collect_through)
+        return;
+    p->collect_through = through;
+    outbox_collect(&p->box, through);
+}
+
+static void on_p2a(struct paxos *p, uint32_t from, const struct message *m)
+{
+    paxos_saw_round(p, m->p2a.ballot);
+    election_follow(p, from, m->p2a.ballot);
+    for (uint32_t i = 0; i < m->p2a.count; i++)
+        replica_hint_for(&p->replica, m->p2a.pvalues[i].slot, &p->box);
+    acceptor_on_p2a(&p->acceptor, from, m, p->replica.decided, &p->box);
+    replica_on_decided(&p->replica, from, m->p2a.ballot, m->p2a.decided_through, &p->box);
+}
+
+static void on_p2b(struct paxos *p, uint32_t from, const struct message *m)
+{
+    paxos_saw_round(p, m->p2b.promised);
+    if (!paxos_leads(p) || ballot_cmp(m->p2b.asked, p->leader.ballot) != 0)
+        return;
+    if (ballot_cmp(m->p2b.promised, m->p2b.asked) == 0)
+        leader_on_p2b(&p->leader, from, m);
+    else
+        election_on_preemption(p, m->p2b.promised);
+}
+
+static void on_heartbeat(struct paxos *p, uint32_t from, const struct message *m)
+{
+    struct ballot ballot = m->heartbeat.ballot;
+    paxos_saw_round(p, ballot);
+    election_follow(p, from, ballot);
+    replica_on_decided(&p->replica, from, ballot, m->heartbeat.decided_through, &p->box);
+    collect(p, m->heartbeat.collect_through);
+    struct message answer = {
+        .kind = MESSAGE_HEARTBEAT_ACK,
+        .heartbeat_ack = {.ballot = ballot,
+                          .promised = p->acceptor.promised,
+                          .sent_ns = m->heartbeat.sent_ns,
+                          .granted = acceptor_on_heartbeat(&p->acceptor, ballot, p->now_ns),
+                          .decided_through = p->replica.decided,
+                          .checkpointed = p->replica.checkpointed,
+                          .wall_ns = p->wall_ns}};
+    outbox_send(&p->box, UINT32_C(1) << from, &answer);
+}
+
+static void on_heartbeat_ack(struct paxos *p, uint32_t from, const struct message *m)
+{
+    paxos_saw_round(p, m->heartbeat_ack.promised);
+    if (!paxos_leads(p) || ballot_cmp(m->heartbeat_ack.ballot, p->leader.ballot) != 0)
+        return;
+    leader_on_heartbeat_ack(&p->leader, from, m, p->now_ns);
+    replica_on_others_decided(&p->replica, from, m->heartbeat_ack.decided_through);
+    election_on_preemption(p, m->heartbeat_ack.promised);
+}
+
+static void on_submit(struct paxos *p, uint32_t from, const struct message *m)
+{
+    if (!paxos_leads(p))
+        return; /* the origin hears of the leader and sends it there */
+    for (uint32_t i = 0; i < m->submit.count; i++) {
+        if (m->submit.commands[i]->node == p->config.members[from])
+            intake_put(&p->leader.intake, from, m->submit.commands[i]);
+    }
+}
+
+static void on_read(struct paxos *p, uint32_t from, const struct message *m)
+{
+    struct leader_view v = paxos_leader_view(p);
+    struct message answer = {.kind = MESSAGE_READ_ACK,
+                             .read_ack = {.id = m->read.id,
+                                          .slot = p->replica.decided,
+                                          .ok = leader_may_serve(&p->leader, &v)}};
+    outbox_send(&p->box, UINT32_C(1) << from, &answer);
+}
+
+static void on_message(struct paxos *p, uint32_t from, const struct message *m)
+{
+    if (from >= p->config.member_count)
+        return;
+    p->heard_ns[from] = p->now_ns;
+    switch (m->kind) {
+    case MESSAGE_PREVOTE:
+    case MESSAGE_PREVOTE_ACK:
+    case MESSAGE_P1A:
+    case MESSAGE_P1B:
+    case MESSAGE_RELEASE:
+        election_on_message(p, from, m);
+        break;
+    case MESSAGE_P2A:
+        on_p2a(p, from, m);
+        break;
+    case MESSAGE_P2B:
+        on_p2b(p, from, m);
+        break;
+    case MESSAGE_DECIDED:
+        election_follow(p, from, m->decided.ballot);
+        replica_on_decided(&p->replica, from, m->decided.ballot, m->decided.through, &p->box);
+        break;
+    case MESSAGE_HEARTBEAT:
+        on_heartbeat(p, from, m);
+        break;
+    case MESSAGE_HEARTBEAT_ACK:
+        on_heartbeat_ack(p, from, m);
+        break;
+    case MESSAGE_SUBMIT:
+        on_submit(p, from, m);
+        break;
+    case MESSAGE_READ:
+        on_read(p, from, m);
+        break;
+    case MESSAGE_READ_ACK:
+        reader_on_ack(&p->reader, m, p->now_ns, &p->box);
+        break;
+    case MESSAGE_FETCH:
+        replica_on_fetch(&p->replica, from, m, &p->box);
+        break;
+    case MESSAGE_DECISIONS:
+        replica_on_decisions(&p->replica, m, &p->box);
+        break;
+    case MESSAGE_KIND_COUNT:
+        break;
+    }
+}
+
+/* ---- the other events ---- */
+
+static void on_applied(struct paxos *p, uint64_t applied, uint64_t checkpointed)
+{
+    ASSERT(applied <= p->replica.decided);
+    ASSERT(checkpointed <= applied);
+    if (applied > p->replica.applied)
+        p->replica.applied = applied;
+    if (checkpointed > p->replica.checkpointed)
+        p->replica.checkpointed = checkpointed;
+    pvalue_table_advance(&p->held, p->replica.applied);
+    pvalue_table_advance(&p->proposals, p->replica.applied);
+}
+
+static void on_tick(struct paxos *p)
+{
+    election_on_tick(p);
+    if (!paxos_leads(p) && p->now_ns > 4 * RETRY_NS)
+        requests_resend_old(&p->replica.requests, p->now_ns - 4 * RETRY_NS);
+    replica_hint(&p->replica, p->now_ns, &p->box);
+}
+
+static void note_serving(struct paxos *p, bool is_serving)
+{
+    if (is_serving == p->leader.is_serving)
+        return;
+    p->leader.is_serving = is_serving;
+    outbox_note(&p->box, is_serving ? NOTE_SERVING : NOTE_LEASE_LOST, p->leader.ballot,
+                p->replica.decided);
+}
+
+static void flush_leader(struct paxos *p)
+{
+    struct leader_view v = paxos_leader_view(p);
+    leader_flush(&p->leader, &v, &p->replica.requests, &p->box);
+    bool is_serving = leader_may_serve(&p->leader, &v);
+    note_serving(p, is_serving);
+    if (is_serving)
+        reader_serve(&p->reader, p->replica.decided, &p->box);
+}
+
+static void on_flush(struct paxos *p)
+{
+    if (paxos_leads(p)) {
+        flush_leader(p);
+    } else if (p->leader_index < p->config.member_count) {
+        replica_forward(&p->replica, p->leader_index, p->now_ns, &p->box);
+        reader_flush(&p->reader, p->leader_index, p->now_ns, &p->box);
+    }
+    uint32_t asker = paxos_member(p, p->acceptor.answer_ballot.leader);
+    if (asker < p->config.member_count)
+        acceptor_flush(&p->acceptor, asker, &p->box);
+    replica_fetch(&p->replica, p->leader_index, p->now_ns, &p->box);
+}
+
+/* What several events can make true. */
+static void conclude(struct paxos *p)
+{
+    replica_advance(&p->replica, &p->box);
+    const struct pvalue *chosen;
+    while (paxos_leads(p) &&
+           (chosen = leader_decision(&p->leader, p->replica.decided + 1)) != NULL) {
+        struct pvalue decided = *chosen;
+        replica_decide(&p->replica, &decided, &p->box);
+    }
+    election_check_promise(p);
+}
+
+void paxos_step(struct paxos *p, const struct event *event, struct effects *out)
+{
+    if (event->now_ns > p->now_ns)
+        p->now_ns = event->now_ns;
+    p->wall_ns = event->wall_ns;
+    p->box.out = out;
+    switch (event->kind) {
+    case EVENT_TICK:
+        on_tick(p);
+        break;
+    case EVENT_MESSAGE:
+        on_message(p, event->message.from, event->message.message);
+        break;
+    case EVENT_SUBMIT:
+        requests_submit(&p->replica.requests, event->submit);
+        break;
+    case EVENT_READ:
+        reader_on_read(&p->reader, event->read);
+        break;
+    case EVENT_APPLIED:
+        on_applied(p, event->applied.applied, event->applied.checkpointed);
+        break;
+    case EVENT_FLUSH:
+        on_flush(p);
+        break;
+    case EVENT_HANDOVER:
+        election_hand_over(p);
+        break;
+    }
+    conclude(p);
+}
+
+void paxos_view(const struct paxos *p, struct paxos_view *view)
+{
+    struct leader_view v = paxos_leader_view(p);
+    bool has_leader = p->leader_index < p->config.member_count;
+    *view = (struct paxos_view){
+        .role = p->role,
+        .ballot = p->following,
+        .leader = has_leader ? p->config.members[p->leader_index] : 0,
+        .promised = p->acceptor.promised,
+        .decided = p->replica.decided,
+        .applied = p->replica.applied,
+        .slot_in = paxos_leads(p) ? p->leader.slot_in : 0,
+        .serving_until_ns = leader_may_serve(&p->leader, &v) ? p->leader.lease_until_ns : 0,
+        .collect_through = p->collect_through,
+        .submits = p->replica.requests.count,
+        .slots_held = p->held.count,
+        .bytes_held = p->held.bytes,
+    };
+    for (uint32_t i = 0; i < p->config.member_count; i++) {
+        view->members[i].decided = p->leader.members_decided[i];
+        view->members[i].checkpointed = p->leader.members_checkpointed[i];
+        view->members[i].heard_ns = p->heard_ns[i];
+    }
+}

@@ -1,0 +1,187 @@
+#include "consensus/replica.h"
+
+#include <stddef.h>
+
+#include "base/assert.h"
+#include "consensus/paxos.h"
+
+#define HINT_NS (100 * NS_PER_MS)
+
+static_assert(SLOTS_HELD_MAX + ENTRIES_MAX + 64 < EFFECTS_PER_STEP_MAX,
+              "a step that decides all that is held, and stores a page, fits");
+
+void replica_init(struct replica *r, struct pvalue_table *held, uint32_t member_count,
+                  uint32_t self)
+{
+    *r = (struct replica){.held = held, .member_count = member_count, .self = self};
+    requests_init(&r->requests);
+}
+
+void replica_decide(struct replica *r, const struct pvalue *pvalue, struct outbox *o)
+{
+    ASSERT(pvalue->slot == r->decided + 1);
+    const struct pvalue *held = pvalue_table_get(r->held, pvalue->slot);
+    struct pvalue decision = *pvalue;
+    if (!held || ballot_cmp(held->ballot, decision.ballot) != 0) {
+        /* The log has another vote for this slot, or none; what it holds last is what it replays
+         * and serves. In slot order, so such a record also says that all below it is decided. */
+        replica_hint_for(r, decision.slot, o);
+        decision.ballot = (struct ballot){0};
+        outbox_persist_pvalue(o, PERSIST_DECISION, &decision);
+        pvalue_table_put(r->held, &decision);
+    }
+    r->decided++;
+    if (decision.time_ns > r->time_ns)
+        r->time_ns = decision.time_ns;
+    outbox_decide(o, &decision);
+    requests_decided(&r->requests, decision.command);
+}
+
+static void advance(struct replica *r, struct ballot ballot, uint64_t through, struct outbox *o)
+{
+    while (r->decided < through) {
+        const struct pvalue *p = pvalue_table_get(r->held, r->decided + 1);
+        if (!p || ballot_cmp(p->ballot, ballot) < 0)
+            return;
+        struct pvalue decided = *p;
+        replica_decide(r, &decided, o);
+    }
+}
+
+void replica_advance(struct replica *r, struct outbox *o)
+{
+    advance(r, r->known_at, r->known, o);
+}
+
+void replica_on_decided(struct replica *r, uint32_t from, struct ballot ballot, uint64_t through,
+                        struct outbox *o)
+{
+    advance(r, ballot, through, o);
+    if (through < r->known || through <= r->decided)
+        return;
+    r->known = through;
+    r->known_at = ballot;
+    r->known_by = from;
+}
+
+void replica_on_others_decided(struct replica *r, uint32_t from, uint64_t through)
+{
+    if (through <= r->known || through <= r->decided)
+        return;
+    r->known = through;
+    r->known_at = (struct ballot){UINT64_MAX, UINT64_MAX};
+    r->known_by = from;
+}
+
+void replica_on_decisions(struct replica *r, const struct message *m, struct outbox *o)
+{
+    for (uint32_t i = 0; i < m->decisions.count; i++) {
+        struct pvalue p = m->decisions.pvalues[i];
+        if (p.slot != r->decided + 1)
+            continue;
+        if (!pvalue_table_covers(r->held, p.slot))
+            break;
+        bool fits = r->held->bytes + p.command->size <= HELD_BYTES_MAX;
+        if (!fits && r->decided > r->applied)
+            break; /* the store is behind: it frees memory as it applies */
+        p.ballot = (struct ballot){0};
+        replica_decide(r, &p, o);
+        r->fetch_last = 0; /* it answered: the next question need not wait */
+    }
+    replica_advance(r, o);
+}
+
+void replica_on_fetch(const struct replica *r, uint32_t from, const struct message *m,
+                      struct outbox *o)
+{
+    uint64_t first = m->fetch.first, last = m->fetch.last;
+    if (last > r->decided)
+        last = r->decided;
+    if (first == 0 || first > last)
+        return;
+    if (last - first >= ENTRIES_MAX)
+        last = first + ENTRIES_MAX - 1;
+    outbox_fetch(o, from, first, last);
+}
+
+static uint64_t lowest(uint64_t a, uint64_t b, uint64_t c)
+{
+    uint64_t low = a < b ? a : b;
+    return low < c ? low : c;
+}
+
+static uint32_t next_member(const struct replica *r, uint32_t member)
+{
+    uint32_t next = (member + 1) % r->member_count;
+    return next == r->self ? (next + 1) % r->member_count : next;
+}
+
+static void note_progress(struct replica *r, bool is_behind, struct outbox *o)
+{
+    if (is_behind == r->is_behind)
+        return;
+    r->is_behind = is_behind;
+    outbox_note(o, is_behind ? NOTE_BEHIND : NOTE_CAUGHT_UP, (struct ballot){0}, r->decided);
+}
+
+void replica_fetch(struct replica *r, uint32_t leader, uint64_t now_ns, struct outbox *o)
+{
+    if (r->decided >= r->known) {
+        r->fetch_last = 0;
+        note_progress(r, false, o);
+        return;
+    }
+    uint64_t first = r->decided + 1;
+    uint64_t last = lowest(r->known, r->decided + ENTRIES_MAX, r->applied + SLOTS_HELD_MAX);
+    bool is_asked = r->fetch_last >= first;
+    if (first > last || (is_asked && now_ns < r->fetch_retry_ns))
+        return;
+    note_progress(r, true, o);
+
+    if (is_asked)
+        r->fetch_from = next_member(r, r->fetch_from);
+    else
+        r->fetch_from = leader < r->member_count ? leader : r->known_by;
+    if (r->fetch_from == r->self)
+        r->fetch_from = r->known_by == r->self ? next_member(r, r->self) : r->known_by;
+    r->fetch_first = first;
+    r->fetch_last = last;
+    r->fetch_retry_ns = now_ns + RETRY_NS;
+    struct message m = {.kind = MESSAGE_FETCH, .fetch = {.first = first, .last = last}};
+    outbox_send(o, UINT32_C(1) << r->fetch_from, &m);
+}
+
+void replica_hint(struct replica *r, uint64_t now_ns, struct outbox *o)
+{
+    if (r->decided == r->hinted || now_ns < r->hint_ns)
+        return;
+    r->hinted = r->decided;
+    r->hint_ns = now_ns + HINT_NS;
+    outbox_persist_decided(o, r->decided);
+}
+
+void replica_hint_for(struct replica *r, uint64_t slot, struct outbox *o)
+{
+    if (slot <= r->hinted + SLOTS_HELD_MAX || r->hinted == r->decided)
+        return;
+    r->hinted = r->decided;
+    outbox_persist_decided(o, r->decided);
+}
+
+void replica_forward(struct replica *r, uint32_t leader, uint64_t now_ns, struct outbox *o)
+{
+    struct command *c = requests_peek(&r->requests);
+    while (c) {
+        struct message m = {.kind = MESSAGE_SUBMIT};
+        uint64_t bytes = 0;
+        for (; c && m.submit.count < ENTRIES_MAX && bytes < MESSAGE_BYTES;
+             c = requests_peek(&r->requests)) {
+            bytes += c->size;
+            struct command **added = outbox_add_command(o, c);
+            if (m.submit.count++ == 0)
+                m.submit.commands = added;
+            requests_sent(&r->requests, now_ns);
+        }
+        outbox_send(o, UINT32_C(1) << leader, &m);
+    }
+}

@@ -1,0 +1,60 @@
+/* consensus/replica.h: learns decisions and hands them on in slot order (PMMC §2.1, Fig. 1).
+ *
+ * Departures: only a leader concludes that a slot is decided, and tells so in slot order: "decided
+ * through s at ballot b" covers the slots one holds at a ballot >= b; the others are fetched from
+ * another node's log, in order too. So every decision known here is below one number. Pure. */
+#ifndef CONSENSUS_REPLICA_H
+#define CONSENSUS_REPLICA_H
+
+#include "consensus/outbox.h"
+#include "consensus/pvalue_table.h"
+#include "consensus/requests.h"
+
+struct replica {
+    uint32_t member_count, self;
+    struct pvalue_table *held; /* the acceptor's */
+    uint64_t decided;          /* slot_out - 1: every slot <= it is decided and was handed on */
+    uint64_t applied, checkpointed;
+    uint64_t time_ns; /* latest among the decided */
+    uint64_t hinted;  /* PERSIST_DECIDED says so */
+    uint64_t hint_ns; /* when the next may be written */
+
+    /* What is known to be decided beyond `decided`: */
+    uint64_t known;         /* through this slot; */
+    struct ballot known_at; /* as held, where it is held at this ballot or higher; */
+    uint32_t known_by;      /* this member has it. */
+
+    uint64_t fetch_first, fetch_last; /* asked for; last 0: nothing */
+    uint32_t fetch_from;
+    uint64_t fetch_retry_ns;
+    bool is_behind; /* as noted */
+
+    struct requests requests;
+};
+
+void replica_init(struct replica *r, struct pvalue_table *held, uint32_t member_count,
+                  uint32_t self);
+
+/* The next slot is decided: at most one PERSIST and one DECIDE. */
+void replica_decide(struct replica *r, const struct pvalue *pvalue, struct outbox *o);
+/* Slots <= @through are decided: those held at @ballot or higher as held. */
+void replica_on_decided(struct replica *r, uint32_t from, struct ballot ballot, uint64_t through,
+                        struct outbox *o);
+/* ... and @from has them; nothing is known of what is held here. */
+void replica_on_others_decided(struct replica *r, uint32_t from, uint64_t through);
+/* Use what is known for what is held by now. */
+void replica_advance(struct replica *r, struct outbox *o);
+void replica_on_decisions(struct replica *r, const struct message *m, struct outbox *o);
+void replica_on_fetch(const struct replica *r, uint32_t from, const struct message *m,
+                      struct outbox *o);
+/* Ask for what is missing, @leader first (member_count: none known). */
+void replica_fetch(struct replica *r, uint32_t leader, uint64_t now_ns, struct outbox *o);
+/* Hint to the log what is decided, now and then ... */
+void replica_hint(struct replica *r, uint64_t now_ns, struct outbox *o);
+/* ... and before a pvalue of @slot is persisted, so that what a restart finds above the last hint
+ * always fits the table: a vote that does not fit would be a vote forgotten. */
+void replica_hint_for(struct replica *r, uint64_t slot, struct outbox *o);
+/* Forward what waits: at most SUBMITS_MAX commands. */
+void replica_forward(struct replica *r, uint32_t leader, uint64_t now_ns, struct outbox *o);
+
+#endif
