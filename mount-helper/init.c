@@ -76,23 +76,33 @@ static int check_arguments(struct arguments *a)
     return 0;
 }
 
-static int read_members(const struct arguments *a, struct config *c, char *error, size_t error_size)
+/* A cluster of this host alone. */
+static int parse_alone(const struct arguments *a, struct config *c, char *error, size_t error_size)
 {
     char one[MEMBER_NAME_MAX + ADDRESS_MAX + 64];
-    const char *cluster = a->cluster;
-    if (!cluster) {
-        int size = snprintf(one, sizeof(one), "%s=%s", a->name, a->listen);
-        if (size < 0 || (size_t)size >= sizeof(one)) {
-            snprintf(error, error_size, "--name or --listen is too long; shorten it");
-            return -EINVAL;
-        }
-        cluster = one;
+    int size = snprintf(one, sizeof(one), "%s=%s", a->name, a->listen);
+    if (size < 0 || (size_t)size >= sizeof(one)) {
+        snprintf(error, error_size, "--name or --listen is too long; shorten it");
+        return -EINVAL;
     }
-    int rc = config_parse_cluster(c, cluster, a->name, error, error_size);
+    return config_parse_cluster(c, one, a->name, error, error_size);
+}
+
+static int read_members(const struct arguments *a, struct config *c, char *error, size_t error_size)
+{
+    struct config alone = {0};
+    int rc = a->listen ? parse_alone(a, &alone, error, error_size) : 0;
+    if (rc < 0)
+        return rc;
+    if (!a->cluster) {
+        *c = alone;
+        return 0;
+    }
+    rc = config_parse_cluster(c, a->cluster, a->name, error, error_size);
     if (rc < 0)
         return rc;
     const char *address = c->members[c->self].address;
-    if (a->listen && strcmp(a->listen, address) != 0) {
+    if (a->listen && strcmp(alone.members[0].address, address) != 0) {
         snprintf(error, error_size,
                  "--listen %s is not %s, the address of %s in --cluster; make them equal, or leave "
                  "--listen out",
