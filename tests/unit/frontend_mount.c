@@ -1,0 +1,719 @@
+/* The frontend on a real mount (root and /dev/fuse are needed), with a store but without consensus.
+ */
+#include <criterion/criterion.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <linux/fs.h>
+#include <sys/mount.h>
+#include <sys/sysmacros.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+
+#include "base/clock.h"
+#include "tests/support/local_backend.h"
+
+/* The tests of ordinary operations run in both ways of reading. */
+static const struct local_backend_config at_once = {0};
+static const struct local_backend_config after_read_index = {.reads_wait = true};
+
+static struct local_backend *start_in(const struct local_backend_config *config)
+{
+    struct local_backend *b = local_backend_start(config);
+    cr_assert_eq(chdir(local_backend_mountpoint(b)), 0);
+    return b;
+}
+
+static void stop(struct local_backend *b)
+{
+    cr_assert_eq(chdir("/"), 0);
+    local_backend_stop(b);
+}
+
+static void write_whole(const char *path, const char *text)
+{
+    int fd = open(path, O_CREAT | O_TRUNC | O_WRONLY, 0644);
+    cr_assert_geq(fd, 0, "%s: %s", path, strerror(errno));
+    cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+    cr_assert_eq(close(fd), 0);
+}
+
+static void expect_whole(const char *path, const char *text)
+{
+    char bytes[256] = {0};
+    int fd = open(path, O_RDONLY);
+    cr_assert_geq(fd, 0, "%s: %s", path, strerror(errno));
+    ssize_t size = read(fd, bytes, sizeof(bytes) - 1);
+    cr_expect_eq(size, (ssize_t)strlen(text), "%s: %zd bytes", path, size);
+    cr_expect_str_eq(bytes, text);
+    close(fd);
+}
+
+static uint64_t ino_of(const char *path)
+{
+    struct stat st;
+    cr_assert_eq(lstat(path, &st), 0, "%s: %s", path, strerror(errno));
+    return st.st_ino;
+}
+
+static void foreign(struct local_backend *b, struct fs_command command)
+{
+    struct fs_outcome outcome = local_backend_apply(b, &command);
+    cr_assert_eq(outcome.error, 0, "%s: %s", fs_op_name(command.op), strerror(outcome.error));
+}
+
+static void foreign_write(struct local_backend *b, uint64_t ino, uint64_t offset, const char *text)
+{
+    foreign(b, (struct fs_command){.op = FS_WRITE,
+                                   .ino = ino,
+                                   .offset = offset,
+                                   .data = text,
+                                   .data_size = (uint32_t)strlen(text)});
+}
+
+static void foreign_unlink(struct local_backend *b, const char *name)
+{
+    foreign(b, (struct fs_command){.op = FS_UNLINK,
+                                   .parent = FS_ROOT_INO,
+                                   .name = name,
+                                   .name_size = (uint32_t)strlen(name)});
+}
+
+#define expect_errno(error, call)                                                                  \
+    do {                                                                                           \
+        errno = 0;                                                                                 \
+        cr_expect_lt((long)(call), 0, "%s", #call);                                                \
+        cr_expect_eq(errno, (error), "%s: %s", #call, strerror(errno));                            \
+    } while (0)
+
+/* ---- ordinary operations ---- */
+
+static void do_files(void)
+{
+    struct stat st;
+    write_whole("a", "hello");
+    expect_whole("a", "hello");
+    cr_expect_eq(stat("a", &st), 0);
+    cr_expect_eq(st.st_size, 5);
+    cr_expect_eq(st.st_mode, S_IFREG | 0644);
+    cr_expect_eq(truncate("a", 2), 0);
+    expect_whole("a", "he");
+    cr_expect_eq(truncate("a", 4), 0);
+    cr_expect_eq(stat("a", &st), 0);
+    cr_expect_eq(st.st_size, 4);
+    write_whole("a", "");
+    expect_whole("a", "");
+    expect_errno(ENOENT, open("b", O_RDONLY));
+    expect_errno(EEXIST, open("a", O_CREAT | O_EXCL | O_RDONLY, 0644));
+    cr_expect_eq(unlink("a"), 0);
+    expect_errno(ENOENT, stat("a", &st));
+    expect_errno(ENOENT, unlink("a"));
+}
+
+static void do_large_file(void)
+{
+    enum { SIZE = 5 * 1000 * 1000 };
+    char *bytes = malloc(SIZE), *back = malloc(SIZE);
+    for (int i = 0; i < SIZE; i++)
+        bytes[i] = (char)(((unsigned)i * 2654435761u) >> 16);
+    int fd = open("large", O_CREAT | O_RDWR, 0600);
+    cr_assert_geq(fd, 0);
+    cr_expect_eq(pwrite(fd, bytes, SIZE, 0), SIZE);
+    cr_expect_eq(pwrite(fd, "xyz", 3, 1000001), 3);
+    memcpy(bytes + 1000001, "xyz", 3);
+    cr_expect_eq(pread(fd, back, SIZE, 0), SIZE);
+    cr_expect_eq(memcmp(bytes, back, SIZE), 0);
+    cr_expect_eq(pread(fd, back, 10, SIZE - 3), 3);
+    cr_expect_eq(pread(fd, back, 10, SIZE), 0);
+    cr_expect_eq(fsync(fd), 0);
+    close(fd);
+    cr_expect_eq(unlink("large"), 0);
+    free(bytes);
+    free(back);
+}
+
+static void do_appends(void)
+{
+    int one = open("log", O_CREAT | O_WRONLY | O_APPEND, 0644);
+    int two = open("log", O_WRONLY | O_APPEND);
+    cr_expect_eq(write(one, "1", 1), 1);
+    cr_expect_eq(write(two, "2", 1), 1);
+    cr_expect_eq(write(one, "3", 1), 1);
+    close(one);
+    close(two);
+    expect_whole("log", "123");
+    cr_expect_eq(unlink("log"), 0);
+}
+
+static int rename_with(const char *from, const char *to, unsigned flags)
+{
+    return renameat2(AT_FDCWD, from, AT_FDCWD, to, flags);
+}
+
+static void do_names(void)
+{
+    char target[64] = {0};
+    struct stat st;
+    char too_long[FILE_NAME_MAX + 2];
+    memset(too_long, 'x', sizeof(too_long) - 1);
+    too_long[sizeof(too_long) - 1] = '\0';
+
+    cr_expect_eq(mkdir("d", 0750), 0);
+    expect_errno(EEXIST, mkdir("d", 0750));
+    write_whole("d/one", "one");
+    write_whole("two", "two");
+    cr_expect_eq(rename("d/one", "three"), 0);
+    expect_whole("three", "one");
+    expect_errno(EEXIST, rename_with("two", "three", RENAME_NOREPLACE));
+    cr_expect_eq(rename_with("two", "three", RENAME_EXCHANGE), 0);
+    expect_whole("three", "two");
+    expect_errno(EINVAL, rename_with("two", "three", RENAME_WHITEOUT));
+    cr_expect_eq(rename("two", "three"), 0);
+    expect_whole("three", "one");
+    cr_expect_eq(link("three", "d/four"), 0);
+    cr_expect_eq(stat("three", &st), 0);
+    cr_expect_eq(st.st_nlink, 2);
+    cr_expect_eq(symlink("d/four", "link"), 0);
+    cr_expect_eq(readlink("link", target, sizeof(target)), 6);
+    cr_expect_str_eq(target, "d/four");
+    expect_whole("link", "one");
+    expect_errno(ENOTEMPTY, rmdir("d"));
+    expect_errno(ENAMETOOLONG, mkdir(too_long, 0700));
+    expect_errno(ENAMETOOLONG, stat(too_long, &st));
+    cr_expect_eq(mkfifo("fifo", 0600), 0);
+    cr_expect_eq(stat("fifo", &st), 0);
+    cr_expect(S_ISFIFO(st.st_mode));
+    cr_expect_eq(mknod("device", S_IFCHR | 0600, makedev(1, 3)), 0);
+    cr_expect_eq(stat("device", &st), 0);
+    cr_expect_eq(st.st_rdev, makedev(1, 3));
+    cr_expect_eq(unlink("d/four") | unlink("three") | unlink("link") | unlink("fifo") |
+                     unlink("device") | rmdir("d"),
+                 0);
+}
+
+static void do_attributes(void)
+{
+    struct stat st;
+    const struct timespec times[2] = {{.tv_sec = 1000000000, .tv_nsec = 123456789},
+                                      {.tv_sec = -5, .tv_nsec = 999999999}};
+    write_whole("a", "x");
+    cr_expect_eq(chmod("a", 0501), 0);
+    cr_expect_eq(chown("a", 7, 8), 0);
+    cr_expect_eq(utimensat(AT_FDCWD, "a", times, 0), 0);
+    cr_expect_eq(stat("a", &st), 0);
+    cr_expect_eq(st.st_mode, S_IFREG | 0501);
+    cr_expect_eq(st.st_uid, 7);
+    cr_expect_eq(st.st_gid, 8);
+    cr_expect_eq(st.st_atim.tv_sec, 1000000000);
+    cr_expect_eq(st.st_atim.tv_nsec, 123456789);
+    cr_expect_eq(st.st_mtim.tv_sec, -5);
+    cr_expect_eq(st.st_mtim.tv_nsec, 999999999);
+    uint64_t before = clock_wall_ns() / NS_PER_S;
+    cr_expect_eq(utimensat(AT_FDCWD, "a", NULL, 0), 0);
+    cr_expect_eq(stat("a", &st), 0);
+    cr_expect_geq((uint64_t)st.st_mtim.tv_sec, before);
+    cr_expect_eq(unlink("a"), 0);
+}
+
+static void do_xattrs(void)
+{
+    /* Version 2; owner, group, others: no id. */
+    static const unsigned char acl[] = {2,   0,   0, 0, 1,   0,   7,   0,   255, 255,
+                                        255, 255, 4, 0, 4,   0,   255, 255, 255, 255,
+                                        32,  0,   4, 0, 255, 255, 255, 255};
+    char value[64], list[256];
+    write_whole("a", "");
+    cr_expect_eq(setxattr("a", "user.one", "1", 1, XATTR_CREATE), 0);
+    expect_errno(EEXIST, setxattr("a", "user.one", "1", 1, XATTR_CREATE));
+    expect_errno(ENODATA, setxattr("a", "user.two", "1", 1, XATTR_REPLACE));
+    cr_expect_eq(setxattr("a", "user.empty", "", 0, 0), 0);
+    cr_expect_eq(getxattr("a", "user.one", NULL, 0), 1);
+    cr_expect_eq(getxattr("a", "user.one", value, sizeof(value)), 1);
+    cr_expect_eq(value[0], '1');
+    cr_expect_eq(getxattr("a", "user.empty", value, sizeof(value)), 0);
+    expect_errno(ENODATA, getxattr("a", "user.none", value, sizeof(value)));
+    cr_expect_eq(setxattr("a", "user.one", "longer", 6, 0), 0);
+    expect_errno(ERANGE, getxattr("a", "user.one", value, 3));
+    cr_expect_eq(listxattr("a", NULL, 0), 9 + 11);
+    cr_expect_eq(listxattr("a", list, sizeof(list)), 9 + 11);
+    expect_errno(ERANGE, listxattr("a", list, 5));
+    cr_expect_eq(removexattr("a", "user.one"), 0);
+    expect_errno(ENODATA, removexattr("a", "user.one"));
+    expect_errno(EOPNOTSUPP, setxattr("a", "system.posix_acl_access", acl, sizeof(acl), 0));
+    expect_errno(EOPNOTSUPP, getxattr("a", "system.posix_acl_access", value, sizeof(value)));
+    cr_expect_eq(unlink("a"), 0);
+}
+
+static void do_holes(void)
+{
+    struct stat st;
+    int fd = open("sparse", O_CREAT | O_RDWR, 0600);
+    cr_expect_eq(pwrite(fd, "end", 3, 10 << 20), 3);
+    cr_expect_eq(fstat(fd, &st), 0);
+    cr_expect_eq(st.st_size, (10 << 20) + 3);
+    cr_expect_lt(st.st_blocks, 4096);
+    cr_expect_eq(lseek(fd, 0, SEEK_HOLE), 0);
+    off_t data = lseek(fd, 0, SEEK_DATA);
+    cr_expect(data > 0 && data <= 10 << 20);
+    cr_expect_eq(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 10 << 20, 3), 0);
+    char bytes[3] = "xxx";
+    cr_expect_eq(pread(fd, bytes, 3, 10 << 20), 3);
+    cr_expect_eq(memcmp(bytes, "\0\0\0", 3), 0);
+    expect_errno(EOPNOTSUPP, fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 0, 4096));
+    close(fd);
+    cr_expect_eq(unlink("sparse"), 0);
+}
+
+static void do_statfs(void)
+{
+    struct statvfs st;
+    cr_expect_eq(statvfs(".", &st), 0);
+    cr_expect_eq(st.f_namemax, FILE_NAME_MAX);
+    cr_expect_gt(st.f_blocks, 0);
+    cr_expect_leq(st.f_bavail, st.f_blocks);
+}
+
+static void do_everything(const struct local_backend_config *config)
+{
+    struct local_backend *b = start_in(config);
+    do_files();
+    do_large_file();
+    do_appends();
+    do_names();
+    do_attributes();
+    do_xattrs();
+    do_holes();
+    do_statfs();
+    stop(b);
+}
+
+Test(frontend_mount, serves_ordinary_operations_at_once, .timeout = 60)
+{
+    do_everything(&at_once);
+}
+
+Test(frontend_mount, serves_ordinary_operations_after_a_read_index, .timeout = 60)
+{
+    do_everything(&after_read_index);
+}
+
+enum { MANY = 3000 };
+
+/* Lists ".", removing what it finds if asked to; returns the entries that are not dots. */
+static int list(bool seen[MANY], bool remove)
+{
+    DIR *d = opendir(".");
+    struct dirent *e;
+    int count = 0;
+    while ((e = readdir(d))) {
+        if (e->d_name[0] == '.')
+            continue;
+        int i = atoi(e->d_name);
+        cr_assert(i >= 0 && i < MANY);
+        cr_assert(!seen[i], "%d twice", i);
+        seen[i] = true;
+        count++;
+        if (remove)
+            cr_assert_eq(unlink(e->d_name), 0);
+    }
+    closedir(d);
+    return count;
+}
+
+static void do_directory_of_thousands(const struct local_backend_config *config)
+{
+    struct local_backend *b = start_in(config);
+    static bool seen[MANY], seen_again[MANY];
+    for (int i = 0; i < MANY; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "%d", i);
+        write_whole(name, "");
+    }
+    cr_expect_eq(list(seen, false), MANY);
+    cr_expect_eq(list(seen_again, true), MANY);
+    stop(b);
+}
+
+Test(frontend_mount, lists_each_of_thousands_once_also_while_removing_them, .timeout = 60)
+{
+    do_directory_of_thousands(&at_once);
+}
+
+Test(frontend_mount, lists_each_of_thousands_once_after_a_read_index, .timeout = 60)
+{
+    do_directory_of_thousands(&after_read_index);
+}
+
+Test(frontend_mount, refuses_every_change_when_read_only, .timeout = 60)
+{
+    struct local_backend *b = start_in(&(struct local_backend_config){.read_only = true});
+    expect_errno(EROFS, mkdir("a", 0700));
+    expect_errno(EROFS, open("a", O_CREAT | O_WRONLY, 0600));
+    expect_errno(EROFS, chmod(".", 0700));
+    stop(b);
+}
+
+/* ---- unlinked but open ---- */
+
+Test(frontend_mount, an_unlinked_file_stays_readable_until_closed_and_is_then_freed, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    char bytes[8] = {0};
+    write_whole("a", "kept");
+    int fd = open("a", O_RDWR);
+    cr_expect_eq(unlink("a"), 0);
+    for (int i = 0; i < 10; i++)
+        frontend_tick(local_backend_frontend(b), clock_now_ns());
+    cr_expect_eq(pread(fd, bytes, sizeof(bytes), 0), 4);
+    cr_expect_str_eq(bytes, "kept");
+    cr_expect_eq(pwrite(fd, "new", 3, 0), 3);
+    close(fd);
+    local_backend_settle(b);
+    stop(b);
+}
+
+Test(frontend_mount, a_file_that_another_host_unlinks_stays_readable_until_closed, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    char bytes[8] = {0};
+    struct stat st;
+    write_whole("a", "kept");
+    int fd = open("a", O_RDONLY);
+    foreign_unlink(b, "a");
+    expect_errno(ENOENT, stat("a", &st));
+    cr_expect_eq(pread(fd, bytes, sizeof(bytes), 0), 4);
+    cr_expect_str_eq(bytes, "kept");
+    close(fd);
+    local_backend_settle(b);
+    stop(b);
+}
+
+/* Nobody here looks the name up again: only a notice makes the kernel forget. */
+Test(frontend_mount, the_kernel_forgets_what_another_host_unlinked, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    write_whole("a", "x");
+    expect_whole("a", "x");
+    foreign_unlink(b, "a");
+    local_backend_settle(b);
+    stop(b);
+}
+
+/* ---- other hosts' changes ---- */
+
+Test(frontend_mount, an_open_descriptor_sees_what_another_host_wrote, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    char bytes[8] = {0};
+    write_whole("a", "old");
+    int fd = open("a", O_RDONLY);
+    cr_expect_eq(pread(fd, bytes, sizeof(bytes), 0), 3);
+    foreign_write(b, ino_of("a"), 0, "new");
+    cr_expect_eq(pread(fd, bytes, sizeof(bytes), 0), 3);
+    cr_expect_str_eq(bytes, "new");
+    close(fd);
+    stop(b);
+}
+
+/* The answer to chmod carries the mtime of the other host's write. */
+Test(frontend_mount, a_chmod_does_not_hide_what_another_host_wrote_before, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    char bytes[8] = {0};
+    write_whole("a", "old");
+    int fd = open("a", O_RDONLY);
+    uint64_t ino = ino_of("a");
+    cr_expect_eq(pread(fd, bytes, sizeof(bytes), 0), 3);
+    foreign_write(b, ino, 0, "new");
+    cr_expect_eq(fchmod(fd, 0600), 0);
+    cr_expect_eq(pread(fd, bytes, sizeof(bytes), 0), 3);
+    cr_expect_str_eq(bytes, "new");
+    close(fd);
+    stop(b);
+}
+
+static void *append_main(void *context)
+{
+    cr_expect_eq(write(*(int *)context, "x", 1), 1);
+    return NULL;
+}
+
+/* The kernel thinks that the file ends where it ended when it last asked. */
+Test(frontend_mount, an_append_goes_after_what_another_host_appended, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    write_whole("log", "1");
+    int fd = open("log", O_WRONLY | O_APPEND);
+    foreign_write(b, ino_of("log"), 1, "2");
+    local_backend_hold(b, true); /* the WRITE is under way with offset 2 */
+    pthread_t writer;
+    pthread_create(&writer, NULL, append_main, &fd);
+    local_backend_wait_held(b, 1);
+    foreign_write(b, ino_of("log"), 2, "333");
+    local_backend_hold(b, false);
+    pthread_join(writer, NULL);
+    expect_whole("log", "12333x");
+    close(fd);
+    stop(b);
+}
+
+/* ---- calls that wait ---- */
+
+enum waiting_kind { WAIT_MKDIR, WAIT_STAT, WAIT_WRITE };
+
+/* A call made by a thread of its own. */
+struct waiter {
+    enum waiting_kind kind;
+    const char *name;
+    int fd;
+    pthread_t thread;
+    int error; /* errno, or 0 */
+};
+
+static void on_signal(int number)
+{
+    (void)number;
+}
+
+static void *wait_main(void *context)
+{
+    struct waiter *w = context;
+    struct stat st;
+    long rc = 0;
+    switch (w->kind) {
+    case WAIT_MKDIR:
+        rc = mkdir(w->name, 0700);
+        break;
+    case WAIT_STAT:
+        rc = stat(w->name, &st);
+        break;
+    case WAIT_WRITE:
+        rc = write(w->fd, "x", 1);
+        break;
+    }
+    w->error = rc < 0 ? errno : 0;
+    return NULL;
+}
+
+static void waiter_start(struct waiter *w)
+{
+    sigaction(SIGUSR1, &(struct sigaction){.sa_handler = on_signal}, NULL); /* no SA_RESTART */
+    pthread_create(&w->thread, NULL, wait_main, w);
+}
+
+static int waiter_join(struct waiter *w)
+{
+    pthread_join(w->thread, NULL);
+    return w->error;
+}
+
+static void start_waiting(struct local_backend *b, struct waiter *w)
+{
+    local_backend_hold(b, true);
+    waiter_start(w);
+    local_backend_wait_held(b, 1);
+}
+
+Test(frontend_mount, a_signal_ends_a_change_that_waits_with_eintr, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    struct waiter w = {.kind = WAIT_MKDIR, .name = "a"};
+    struct stat st;
+    start_waiting(b, &w);
+    pthread_kill(w.thread, SIGUSR1);
+    cr_expect_eq(waiter_join(&w), EINTR);
+    local_backend_hold(b, false); /* the change is made none the less, and answered to nobody */
+    cr_expect_eq(mkdir("b", 0700), 0);
+    cr_expect_eq(stat("a", &st), 0);
+    stop(b);
+}
+
+Test(frontend_mount, a_signal_ends_a_read_that_waits_with_eintr, .timeout = 60)
+{
+    struct local_backend *b = start_in(&after_read_index);
+    struct waiter w = {.kind = WAIT_STAT, .name = "a"};
+    struct stat st;
+    start_waiting(b, &w);
+    pthread_kill(w.thread, SIGUSR1);
+    cr_expect_eq(waiter_join(&w), EINTR);
+    local_backend_hold(b, false);
+    expect_errno(ENOENT, stat("b", &st));
+    stop(b);
+}
+
+Test(frontend_mount, calls_that_waited_longer_than_timeo_fail_with_eio, .timeout = 60)
+{
+    struct local_backend *b =
+        start_in(&(struct local_backend_config){.timeo_ns = 10 * NS_PER_S, .reads_wait = true});
+    struct waiter w = {.kind = WAIT_MKDIR, .name = "a"};
+    struct frontend_view view;
+    struct stat st;
+    expect_errno(ENOENT, stat("a", &st));
+    local_backend_hold(b, true);
+    waiter_start(&w);
+    local_backend_wait_held(b, 1);
+    frontend_tick(local_backend_frontend(b), clock_now_ns() + 9 * NS_PER_S);
+    frontend_view(local_backend_frontend(b), &view);
+    cr_expect_eq(view.waiting, 1);
+    frontend_tick(local_backend_frontend(b), clock_now_ns() + 10 * NS_PER_S);
+    cr_expect_eq(waiter_join(&w), EIO);
+    frontend_view(local_backend_frontend(b), &view);
+    cr_expect_eq(view.waiting, 0);
+    local_backend_hold(b, false);
+    stop(b);
+}
+
+Test(frontend_mount, stop_answers_what_waits_with_eio, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    int fd = open("log", O_CREAT | O_WRONLY | O_APPEND, 0600);
+    struct waiter dir = {.kind = WAIT_MKDIR, .name = "a"};
+    struct waiter file = {.kind = WAIT_WRITE, .fd = fd};
+    local_backend_hold(b, true);
+    waiter_start(&dir);
+    waiter_start(&file);
+    local_backend_wait_held(b, 2);
+    stop(b);
+    cr_expect_eq(waiter_join(&dir), EIO);
+    cr_expect_eq(waiter_join(&file), EIO);
+    close(fd);
+}
+
+Test(frontend_mount, umount_is_told_to_the_node, .timeout = 60)
+{
+    struct local_backend *b = local_backend_start(&at_once);
+    cr_expect_eq(umount(local_backend_mountpoint(b)), 0);
+    local_backend_wait_unmounted(b);
+    local_backend_stop(b);
+}
+
+/* ---- what the kernel must have been told ---- */
+
+Test(frontend_mount, lookups_in_one_directory_run_in_parallel, .timeout = 60)
+{
+    struct local_backend *b = start_in(&after_read_index);
+    struct waiter w[3] = {{.kind = WAIT_STAT, .name = "a"},
+                          {.kind = WAIT_STAT, .name = "b"},
+                          {.kind = WAIT_STAT, .name = "c"}};
+    local_backend_hold(b, true);
+    for (int i = 0; i < 3; i++)
+        waiter_start(&w[i]);
+    local_backend_wait_held(b, 3);
+    local_backend_hold(b, false);
+    for (int i = 0; i < 3; i++)
+        cr_expect_eq(waiter_join(&w[i]), ENOENT);
+    stop(b);
+}
+
+/* 1. A user's kernel finds no "a".  2. Root of another host makes "a", for itself alone.  3. The
+ * user's CREATE is ordered. The kernel has not checked the file's permissions, so it must not be
+ * opened. */
+static int open_as_user(const char *path, int flags)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        if (setgid(1000) < 0 || setuid(1000) < 0)
+            _exit(255);
+        int fd = open(path, flags, 0644);
+        _exit(fd < 0 ? errno : 0);
+    }
+    int status;
+    waitpid(child, &status, 0);
+    return WEXITSTATUS(status);
+}
+
+static void *open_main(void *context)
+{
+    *(int *)context = open_as_user("a", O_CREAT | O_TRUNC | O_WRONLY);
+    return NULL;
+}
+
+static int create_against_foreign(struct local_backend *b, uint32_t mode)
+{
+    pthread_t thread;
+    int error;
+    cr_expect_eq(chmod(".", 01777), 0);
+    local_backend_hold(b, true);
+    pthread_create(&thread, NULL, open_main, &error);
+    local_backend_wait_held(b, 1);
+    foreign(b, (struct fs_command){.op = FS_CREATE,
+                                   .parent = FS_ROOT_INO,
+                                   .name = "a",
+                                   .name_size = 1,
+                                   .mode = S_IFREG | mode});
+    local_backend_hold(b, false);
+    pthread_join(thread, NULL);
+    return error;
+}
+
+Test(frontend_mount, a_create_that_loses_a_race_checks_the_winners_permissions, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    cr_expect_eq(create_against_foreign(b, 0600), EACCES);
+    stop(b);
+}
+
+Test(frontend_mount, a_create_that_loses_a_race_opens_the_winners_file, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    cr_expect_eq(create_against_foreign(b, 0666), 0);
+    stop(b);
+}
+
+/* ---- answered once ---- */
+
+enum { HASTE_THREADS = 6, HASTE_CALLS = 300 };
+
+static void *haste_main(void *context)
+{
+    int me = *(int *)context;
+    struct stat st;
+    for (int i = 0; i < HASTE_CALLS; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "%d-%d", me, i);
+        errno = 0;
+        if (mkdir(name, 0700) < 0)
+            cr_assert(errno == EINTR || errno == EIO, "mkdir: %s", strerror(errno));
+        if (stat(name, &st) < 0)
+            cr_assert(errno == EINTR || errno == EIO || errno == ENOENT, "stat: %s",
+                      strerror(errno));
+    }
+    return NULL;
+}
+
+/* Signals, time-outs and completions race for each call; a second answer, or a use of a request
+ * after its end, is the sanitizers' and libfuse's to find; a missing one hangs. */
+Test(frontend_mount, each_call_is_answered_once_whoever_comes_first, .timeout = 120)
+{
+    struct local_backend *b =
+        start_in(&(struct local_backend_config){.reads_wait = true, .timeo_ns = NS_PER_MS});
+    pthread_t threads[HASTE_THREADS];
+    int numbers[HASTE_THREADS];
+    sigaction(SIGUSR1, &(struct sigaction){.sa_handler = on_signal}, NULL); /* no SA_RESTART */
+    for (int i = 0; i < HASTE_THREADS; i++) {
+        numbers[i] = i;
+        pthread_create(&threads[i], NULL, haste_main, &numbers[i]);
+    }
+    for (int i = 0; i < 3000; i++) {
+        pthread_kill(threads[i % HASTE_THREADS], SIGUSR1);
+        if (i % 8 == 0)
+            frontend_tick(local_backend_frontend(b), clock_now_ns());
+        sched_yield();
+    }
+    for (int i = 0; i < HASTE_THREADS; i++)
+        pthread_join(threads[i], NULL);
+    struct frontend_view view;
+    frontend_view(local_backend_frontend(b), &view);
+    cr_expect_eq(view.waiting, 0);
+    stop(b);
+}
