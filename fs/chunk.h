@@ -1,0 +1,47 @@
+/* fs/chunk.h: file data in pieces of CHUNK_SIZE. Key: data id, index; value: XXH3_128 of the bytes,
+ * then the bytes up to the last one written: what a chunk lacks at its end, and a missing chunk,
+ * are zeroes. No byte at or beyond the end of the file is ever stored. */
+#ifndef FS_CHUNK_H
+#define FS_CHUNK_H
+
+#include <lmdb.h>
+
+#include "base/limits.h"
+#include "fs/state.h"
+
+/* By measurement; see docs/ARCHITECTURE.md. */
+#ifndef CHUNK_SIZE
+#define CHUNK_SIZE (UINT64_C(64) * 1024)
+#endif
+
+enum { CHUNK_HASH_SIZE = 16, CHUNK_KEY_SIZE = 16 };
+
+/* From a reader's snapshot or the batch: the stored bytes; *@size is 0 for a hole. 0 or -errno. */
+int chunk_read(const struct store *s, MDB_txn *txn, uint64_t data, uint64_t index,
+               const uint8_t **bytes, size_t *size);
+/* The first chunk with an index >= @index that is stored. 0, -ENOENT, -errno. */
+int chunk_next(const struct store *s, MDB_txn *txn, uint64_t data, uint64_t *index, size_t *size);
+
+/* Changes, in the batch. *@blocks is the owner's st_blocks; the usage is kept with it. 0 or -errno.
+ */
+
+/* Bytes @offset.. of the file become @bytes, or zeroes if that is NULL (stored, not a hole). */
+int chunk_write(struct store *s, uint64_t data, uint64_t offset, const void *bytes, uint64_t size,
+                uint64_t *blocks);
+/* The bytes from @offset to @end become zeroes; whole chunks become holes. */
+int chunk_punch(struct store *s, uint64_t data, uint64_t offset, uint64_t end, uint64_t *blocks);
+/* Remove at most @budget chunks from index @first on; *@removed of them were there. */
+int chunk_remove(struct store *s, uint64_t data, uint64_t first, uint64_t last, uint64_t budget,
+                 uint64_t *removed, uint64_t *blocks);
+
+/* The value's bytes have the hash it begins with. */
+bool chunk_is_sound(MDB_val value);
+
+struct chunk_scratch *chunk_scratch_new(void);
+void chunk_scratch_free(struct chunk_scratch *scratch);
+/* A batch begins. */
+void chunk_scratch_begin(struct chunk_scratch *scratch);
+/* Learn from the open batch what is stored. 0 or -errno. */
+int chunk_scratch_load(struct store *s);
+
+#endif

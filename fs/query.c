@@ -1,0 +1,373 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "fs/chunk.h"
+#include "fs/digest.h"
+#include "fs/dirent.h"
+#include "fs/inode.h"
+#include "fs/record.h"
+#include "fs/store.h"
+#include "fs/xattr.h"
+
+static_assert(STORE_IOV_MAX >= 2 * (WRITE_SIZE_MAX / CHUNK_SIZE + 1),
+              "each chunk may need a piece of bytes and one of zeroes");
+
+struct store_reader {
+    struct store *s;
+    MDB_txn *txn; /* reset between end and begin */
+    bool is_open;
+};
+
+static const uint8_t zeroes[CHUNK_SIZE];
+
+int store_reader_new(struct store *s, struct store_reader **out)
+{
+    struct store_reader *r = calloc(1, sizeof *r);
+    if (!r)
+        return -ENOMEM;
+    r->s = s;
+    int rc = store_errno(mdb_txn_begin(s->env, NULL, MDB_RDONLY, &r->txn));
+    if (rc) {
+        free(r);
+        return rc;
+    }
+    mdb_txn_reset(r->txn);
+    *out = r;
+    return 0;
+}
+
+void store_reader_free(struct store_reader *r)
+{
+    if (!r)
+        return;
+    mdb_txn_abort(r->txn);
+    free(r);
+}
+
+int store_read_begin(struct store_reader *r)
+{
+    ASSERT(!r->is_open);
+    int rc = store_errno(mdb_txn_renew(r->txn));
+    r->is_open = rc == 0;
+    return rc;
+}
+
+void store_read_end(struct store_reader *r)
+{
+    ASSERT(r->is_open);
+    mdb_txn_reset(r->txn);
+    r->is_open = false;
+}
+
+static int get_inode(struct store_reader *r, uint64_t ino, struct inode *inode)
+{
+    ASSERT(r->is_open);
+    int rc = inode_read(r->s, r->txn, ino, inode);
+    return rc == -ENOENT ? -ESTALE : rc;
+}
+
+int store_getattr(struct store_reader *r, uint64_t ino, struct fs_attr *attr)
+{
+    struct inode inode;
+    int rc = get_inode(r, ino, &inode);
+    if (rc == 0)
+        *attr = inode.attr;
+    return rc;
+}
+
+int store_lookup(struct store_reader *r, uint64_t parent, const char *name, size_t name_size,
+                 struct fs_attr *attr)
+{
+    struct inode dir;
+    int rc = get_inode(r, parent, &dir);
+    if (rc)
+        return rc;
+    if (!inode_is_dir(&dir))
+        return -ENOTDIR;
+    if (name_size == 1 && name[0] == '.') {
+        *attr = dir.attr;
+        return 0;
+    }
+    if (name_size == 2 && name[0] == '.' && name[1] == '.')
+        return store_getattr(r, dir.parent, attr);
+    if (name_size == 0 || name_size > FILE_NAME_MAX)
+        return name_size ? -ENAMETOOLONG : -ENOENT;
+    struct dirent_name n = {parent, name, name_size};
+    struct dirent d;
+    rc = dirent_get(r->s, r->txn, &n, &d);
+    return rc ? rc : store_getattr(r, d.ino, attr);
+}
+
+/* ---- directories ---- */
+
+struct listing {
+    int (*each)(void *context, const struct store_dirent *entry);
+    void *context;
+};
+
+static int list_one(void *context, const struct dirent *d, const char *name, size_t size)
+{
+    const struct listing *l = context;
+    char terminated[FILE_NAME_MAX + 1];
+    memcpy(terminated, name, size);
+    terminated[size] = '\0';
+    struct store_dirent entry = {
+        .ino = d->ino,
+        .cookie = d->cookie,
+        .mode = d->mode,
+        .name = terminated,
+        .name_size = (uint32_t)size,
+    };
+    return l->each(l->context, &entry);
+}
+
+int store_readdir(struct store_reader *r, uint64_t ino, uint64_t cookie,
+                  int (*each)(void *context, const struct store_dirent *entry), void *context)
+{
+    struct inode dir;
+    int rc = get_inode(r, ino, &dir);
+    if (rc)
+        return rc;
+    if (!inode_is_dir(&dir))
+        return -ENOTDIR;
+    struct listing l = {each, context};
+    struct dirent dot = {ino, DIRENT_COOKIE_DOT, S_IFDIR};
+    struct dirent dot_dot = {dir.parent, DIRENT_COOKIE_DOT_DOT, S_IFDIR};
+    if (cookie < DIRENT_COOKIE_DOT && list_one(&l, &dot, ".", 1))
+        return 0;
+    if (cookie < DIRENT_COOKIE_DOT_DOT && list_one(&l, &dot_dot, "..", 2))
+        return 0;
+    return dirent_walk(r->s, r->txn, ino, cookie, list_one, &l);
+}
+
+/* ---- data ---- */
+
+/* The pieces of one chunk from @start to @end within it. Returns how many, at most 2. */
+static int chunk_pieces(const uint8_t *bytes, size_t stored, size_t start, size_t end,
+                        struct iovec iov[2])
+{
+    int count = 0;
+    if (start < stored) {
+        size_t stop = end < stored ? end : stored;
+        iov[count++] = (struct iovec){(void *)(uintptr_t)(bytes + start), stop - start};
+        start = stop;
+    }
+    if (start < end)
+        iov[count++] = (struct iovec){(void *)(uintptr_t)zeroes, end - start};
+    return count;
+}
+
+int64_t store_read(struct store_reader *r, uint64_t ino, uint64_t offset, uint64_t size,
+                   struct iovec *iov, int *count)
+{
+    int room = *count;
+    *count = 0;
+    struct inode inode;
+    int rc = get_inode(r, ino, &inode);
+    if (rc)
+        return rc;
+    if (!inode_is_file(&inode))
+        return inode_is_dir(&inode) ? -EISDIR : -EINVAL;
+    if (offset >= inode.attr.size)
+        return 0;
+    if (size > inode.attr.size - offset)
+        size = inode.attr.size - offset;
+
+    uint64_t done = 0;
+    while (done < size && *count + 2 <= room) {
+        uint64_t at = offset + done, start = at % CHUNK_SIZE;
+        uint64_t end = CHUNK_SIZE - start < size - done ? CHUNK_SIZE : start + (size - done);
+        const uint8_t *bytes = NULL;
+        size_t stored;
+        rc = chunk_read(r->s, r->txn, inode.data, at / CHUNK_SIZE, &bytes, &stored);
+        if (rc)
+            return rc;
+        *count += chunk_pieces(bytes, stored, start, end, iov + *count);
+        done += end - start;
+    }
+    return (int64_t)done;
+}
+
+int store_readlink(struct store_reader *r, uint64_t ino, const char **target, size_t *size)
+{
+    struct inode inode;
+    int rc = get_inode(r, ino, &inode);
+    if (rc)
+        return rc;
+    if (!S_ISLNK(inode.attr.mode))
+        return -EINVAL;
+    const uint8_t *bytes = NULL;
+    rc = chunk_read(r->s, r->txn, inode.data, 0, &bytes, size);
+    if (rc)
+        return rc;
+    if (*size != inode.attr.size)
+        return -EBADMSG;
+    *target = (const char *)bytes;
+    return 0;
+}
+
+/* The first chunk that is stored, from @index on; UINT64_MAX: none. */
+static int next_stored(struct store_reader *r, uint64_t data, uint64_t index, uint64_t *found,
+                       size_t *size)
+{
+    *found = index;
+    int rc = chunk_next(r->s, r->txn, data, found, size);
+    if (rc == -ENOENT) {
+        *found = UINT64_MAX;
+        return 0;
+    }
+    return rc;
+}
+
+static int64_t seek_data(struct store_reader *r, const struct inode *inode, uint64_t offset)
+{
+    uint64_t index = offset / CHUNK_SIZE, found;
+    size_t size;
+    int rc = next_stored(r, inode->data, index, &found, &size);
+    if (rc == 0 && found == index && offset % CHUNK_SIZE >= size)
+        rc = next_stored(r, inode->data, index + 1, &found, &size);
+    if (rc)
+        return rc;
+    if (found == UINT64_MAX)
+        return -ENXIO;
+    uint64_t start = found * CHUNK_SIZE;
+    return (int64_t)(start > offset ? start : offset);
+}
+
+/* The end of the file is a hole. */
+static int64_t seek_hole(struct store_reader *r, const struct inode *inode, uint64_t offset)
+{
+    uint64_t end = inode->attr.size;
+    for (uint64_t index = offset / CHUNK_SIZE; index <= (end - 1) / CHUNK_SIZE; index++) {
+        const uint8_t *bytes;
+        size_t size;
+        int rc = chunk_read(r->s, r->txn, inode->data, index, &bytes, &size);
+        if (rc)
+            return rc;
+        uint64_t hole = index * CHUNK_SIZE + size;
+        if (size < CHUNK_SIZE && hole < end)
+            return (int64_t)(hole > offset ? hole : offset);
+    }
+    return (int64_t)end;
+}
+
+int64_t store_seek(struct store_reader *r, uint64_t ino, uint64_t offset, int whence)
+{
+    struct inode inode;
+    int rc = get_inode(r, ino, &inode);
+    if (rc)
+        return rc;
+    if (!inode_is_file(&inode))
+        return -EINVAL;
+    if (offset >= inode.attr.size)
+        return -ENXIO;
+    if (whence == SEEK_DATA)
+        return seek_data(r, &inode, offset);
+    return whence == SEEK_HOLE ? seek_hole(r, &inode, offset) : -EINVAL;
+}
+
+/* ---- attributes ---- */
+
+int store_getxattr(struct store_reader *r, uint64_t ino, const char *name, const void **value,
+                   size_t *size)
+{
+    struct inode inode;
+    int rc = get_inode(r, ino, &inode);
+    if (rc)
+        return rc;
+    size_t name_size = strlen(name);
+    if (inode.xattr_count == 0 || name_size > XATTR_NAME_SIZE_MAX)
+        return -ENODATA;
+    MDB_val found;
+    rc = xattr_get(r->s, r->txn, ino, name, name_size, &found);
+    if (rc)
+        return rc == -ENOENT ? -ENODATA : rc;
+    *value = found.mv_data;
+    *size = found.mv_size;
+    return 0;
+}
+
+struct name_list {
+    char *to;
+    size_t room, size;
+};
+
+static int list_name(void *context, const char *name, size_t size)
+{
+    struct name_list *l = context;
+    if (l->size <= l->room && size + 1 <= l->room - l->size) {
+        memcpy(l->to + l->size, name, size);
+        l->to[l->size + size] = '\0';
+    }
+    l->size += size + 1;
+    return 0;
+}
+
+int64_t store_listxattr(struct store_reader *r, uint64_t ino, char *list, size_t room)
+{
+    struct inode inode;
+    int rc = get_inode(r, ino, &inode);
+    if (rc)
+        return rc;
+    struct name_list l = {.to = list, .room = room};
+    if (inode.xattr_count)
+        rc = xattr_walk(r->s, r->txn, ino, list_name, &l);
+    if (rc)
+        return rc;
+    return room && l.size > room ? -ERANGE : (int64_t)l.size;
+}
+
+/* ---- the whole ---- */
+
+static int get_meta(struct store_reader *r, struct meta *meta)
+{
+    ASSERT(r->is_open);
+    return store_meta_read(r->s, r->txn, meta);
+}
+
+int store_usage(struct store_reader *r, struct store_usage *usage)
+{
+    struct meta meta;
+    int rc = get_meta(r, &meta);
+    if (rc)
+        return rc;
+    struct statvfs disk;
+    if (statvfs(r->s->state_dir, &disk))
+        return -errno;
+    *usage = (struct store_usage){
+        .inodes = meta.inodes,
+        .bytes = meta.bytes,
+        .disk_total = (uint64_t)disk.f_blocks * disk.f_frsize,
+        .disk_free = (uint64_t)disk.f_bavail * disk.f_frsize,
+        .orphans = meta.orphans,
+    };
+    return 0;
+}
+
+int store_digest(struct store_reader *r, struct store_digest *digest)
+{
+    struct meta meta;
+    int rc = get_meta(r, &meta);
+    if (rc)
+        return rc;
+    digest->slot = meta.applied;
+    digest_fold(&meta, digest->digest);
+    return 0;
+}
+
+int store_digest_recompute(struct store_reader *r, struct store_digest *digest)
+{
+    struct meta meta;
+    int rc = get_meta(r, &meta);
+    if (rc == 0)
+        rc = digest_sum(r->s, r->txn, meta.sum);
+    if (rc)
+        return rc;
+    digest->slot = meta.applied;
+    digest_fold(&meta, digest->digest);
+    return 0;
+}

@@ -1,0 +1,50 @@
+#include "fs/sessions.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "fs/record.h"
+
+int sessions_load(struct store *s)
+{
+    memset(s->sessions, 0, sizeof *s->sessions);
+    MDB_cursor *cursor;
+    int rc = mdb_cursor_open(s->txn, s->dbis[DB_SESSIONS], &cursor);
+    if (rc)
+        return store_errno(rc);
+    MDB_val key, value;
+    while ((rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_NEXT))) == 0) {
+        rc = session_decode(s->sessions, value.mv_data, value.mv_size);
+        if (rc)
+            break;
+    }
+    mdb_cursor_close(cursor);
+    for (size_t i = 0; i < SESSIONS_MAX; i++)
+        s->sessions->sessions[i].dirty = false;
+    return rc == -ENOENT ? 0 : rc;
+}
+
+static int session_write(struct store *s, struct session *session)
+{
+    ASSERT(session->node != 0);
+    uint8_t key[8], value[SESSION_ENCODED_MAX];
+    record_key_u64(key, session->node);
+    size_t size = session_encode(session, value);
+    ASSERT(size <= sizeof value);
+    int rc = record_put(s, DB_SESSIONS, record_val(key, sizeof key), record_val(value, size));
+    if (rc == 0)
+        session->dirty = false;
+    return rc;
+}
+
+int sessions_flush(struct store *s)
+{
+    for (size_t i = 0; i < SESSIONS_MAX; i++) {
+        struct session *session = &s->sessions->sessions[i];
+        int rc = session->dirty ? session_write(s, session) : 0;
+        if (rc)
+            return rc;
+    }
+    return 0;
+}

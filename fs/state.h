@@ -1,0 +1,57 @@
+/* fs/state.h: struct store from the inside: the environment, the open batch, and what the batch
+ * keeps in memory until its commit. For fs/ alone; the store thread, but for what is said to be any
+ * thread's. */
+#ifndef FS_STATE_H
+#define FS_STATE_H
+
+#include <lmdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "consensus/session.h"
+#include "fs/meta.h"
+
+/* Numbers enter the digest: never reuse one. */
+enum db {
+    DB_META = 0,
+    DB_INODES = 1,
+    DB_DIRENTS = 2,
+    DB_COOKIES = 3,
+    DB_CHUNKS = 4,
+    DB_XATTRS = 5,
+    DB_ORPHANS = 6,
+    DB_SESSIONS = 7,
+    DB_COUNT
+};
+
+struct inode_cache;
+struct chunk_scratch;
+
+struct store {
+    char *state_dir;
+    char name[32]; /* of the environment's directory in state_dir */
+    MDB_env *env;
+    MDB_dbi dbis[DB_COUNT]; /* set at open, never changed: any thread */
+    uint32_t page_size;
+
+    MDB_txn *txn;          /* the open batch, or NULL */
+    struct meta meta;      /* as of the last applied command */
+    struct meta committed; /* ... of the last commit, to go back to */
+    struct session_table *sessions;
+    struct inode_cache *inodes;
+    struct chunk_scratch *scratch;
+
+    _Atomic uint64_t applied, time_ns, checkpointed; /* committed; any thread */
+
+    MDB_txn *pinned; /* keeps the pages of the last durable checkpoint; see fs/checkpoint.h */
+    _Atomic bool checkpointing; /* between begin and finish */
+};
+
+/* The one border where LMDB's codes become -errno. MDB_NOTFOUND is -ENOENT. */
+int store_errno(int code);
+/* The numbers of a snapshot, or as the batch found them. 0, -EBADMSG, -errno. */
+int store_meta_read(const struct store *s, MDB_txn *txn, struct meta *meta);
+
+#endif

@@ -1,0 +1,55 @@
+/* tests/support/store_fixture.h: a store in a directory of its own, fed with commands as if they
+ * had been decided. Whatever fails outside of what a test looks at is an assertion. */
+#ifndef SUPPORT_STORE_FIXTURE_H
+#define SUPPORT_STORE_FIXTURE_H
+
+#include "fs/store.h"
+
+enum { FIXTURE_CHANGES_MAX = 64 };
+
+struct store_fixture {
+    char dir[64];
+    struct store *store;
+    struct store_reader *reader; /* between batches it shows the last commit */
+    uint64_t slot;               /* the last one applied */
+    uint64_t node, epoch, sequence;
+    bool in_batch; /* between store_fixture_begin and _commit */
+    /* what the last command told */
+    struct fs_change changes[FIXTURE_CHANGES_MAX];
+    char names[FIXTURE_CHANGES_MAX][FILE_NAME_MAX + 1];
+    uint32_t change_count;
+};
+
+/* A new store in a new directory; node 1 has opened a session in slot 1. */
+void store_fixture_init(struct store_fixture *f);
+void store_fixture_deinit(struct store_fixture *f);
+/* Close and open again: back at the last checkpoint. */
+void store_fixture_reopen(struct store_fixture *f);
+void store_fixture_checkpoint(struct store_fixture *f);
+
+void store_fixture_begin(struct store_fixture *f);
+void store_fixture_commit(struct store_fixture *f);
+
+/* The time of a slot: grows with it. */
+uint64_t store_fixture_time(uint64_t slot);
+
+/* Open (again) the session of @node, and be that node from now on. */
+void store_fixture_session(struct store_fixture *f, uint64_t node, uint64_t nonce);
+/* The next command of this session in the next slot; a batch of its own unless one is open. */
+struct fs_outcome store_fixture_apply(struct store_fixture *f, const struct fs_command *c);
+/* Any bytes under any session. */
+struct store_applied store_fixture_apply_bytes(struct store_fixture *f,
+                                               const struct command *command);
+
+struct fs_attr store_fixture_attr(struct store_fixture *f, uint64_t ino);
+/* The inode at an absolute path; 0 when there is none. */
+uint64_t store_fixture_find(struct store_fixture *f, const char *path);
+/* All of a file, at most @room bytes; returns its size. */
+uint64_t store_fixture_read(struct store_fixture *f, uint64_t ino, void *bytes, uint64_t room);
+struct store_digest store_fixture_digest(struct store_fixture *f);
+struct store_digest store_fixture_digest_recompute(struct store_fixture *f);
+
+/* Remove a directory and what is in it, two levels deep. */
+void remove_tree(const char *dir);
+
+#endif
