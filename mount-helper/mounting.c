@@ -56,7 +56,7 @@ static bool is_served(const struct mountinfo *mount)
     char dir[PATH_MAX];
     const msgpack_object *view = admin_get(&response.result, "mount");
     admin_get_text(view, "dir", dir, sizeof(dir), "");
-    bool served = view && view->type == MSGPACK_OBJECT_MAP && strcmp(dir, mount->dir) == 0;
+    bool served = response.error[0] || (view && strcmp(dir, mount->dir) == 0);
     admin_response_deinit(&response);
     return served;
 }

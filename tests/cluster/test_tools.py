@@ -78,7 +78,7 @@ def git_clones_and_commits_on_one_mount_and_fscks_on_another(c):
 def a_tar_of_thousands_of_files_is_the_same_on_every_mount(c):
     source, archive = scratch(c, "tree"), scratch(c, "tree.tar")
     make_tree(source, 2000)
-    run("tar", "cf", archive, "-C", source, ".")
+    run("tar", "c", "--format=pax", "-f", archive, "-C", source, ".")
     os.mkdir(c.mnt(1, "tar"))
     began = now()
     run("tar", "xpf", archive, "-C", c.mnt(1, "tar"))
@@ -156,6 +156,9 @@ def sqlite_written_on_one_mount_is_read_on_another(c):
         check(other.execute("pragma integrity_check").fetchone() == ("ok",), "integrity on n%d" % k)
         rows = other.execute("select k, v from t order by k").fetchall()
         check(rows == [(i, "v%d" % i) for i in range(1000)], "%d rows on n%d" % (len(rows), k))
+        other.close()
+    for k in (2, 3):
+        other = sqlite3.connect(c.mnt(k, "db"))
         with other:
             other.execute("update t set v = 'n%d' where k = %d" % (k, k))
         other.close()
