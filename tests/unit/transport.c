@@ -1,0 +1,552 @@
+#include "rpc/transport.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/prng.h"
+#include "tests/support/net.h"
+
+static struct net net;
+static struct decoder *decoder;
+
+static void init(void)
+{
+    decoder = decoder_new();
+}
+
+static void deinit(void)
+{
+    net_deinit(&net);
+    decoder_free(decoder);
+}
+
+/* The time limit only ends a test that waits for what never comes. */
+TestSuite(transport, .init = init, .fini = deinit, .timeout = 100);
+
+#define TURN_UNTIL(condition)                                                                      \
+    while (!(condition))                                                                           \
+    net_turn(&net)
+
+static void open_all(uint32_t count)
+{
+    net_init(&net, count);
+    for (uint32_t i = 0; i < count; i++)
+        net_open(&net, i);
+}
+
+static bool all_up(void)
+{
+    for (uint32_t a = 0; a < net.count; a++)
+        for (uint32_t b = a + 1; b < net.count; b++)
+            if (!net_is_up(&net, a, b))
+                return false;
+    return true;
+}
+
+static struct peer_message numbered(uint64_t number)
+{
+    struct peer_message m = {.kind = PEER_PAXOS, .paxos = {.kind = MESSAGE_READ}};
+    m.paxos.read.id = number;
+    return m;
+}
+
+static struct command large_command = {.refs = 1, .size = WRITE_SIZE_MAX, .node = 1};
+static struct command *large_list[] = {&large_command};
+
+static struct peer_message large_submit(void)
+{
+    static uint8_t bytes[WRITE_SIZE_MAX];
+    large_command.bytes = bytes;
+    struct peer_message m = {.kind = PEER_PAXOS, .paxos = {.kind = MESSAGE_SUBMIT}};
+    m.paxos.submit.count = 1;
+    m.paxos.submit.commands = large_list;
+    return m;
+}
+
+/* ---- between members ---- */
+
+static const struct peer_message *expected;
+static uint64_t matched;
+
+static void compare(struct net_node *n, uint32_t from, const struct peer_message *m)
+{
+    (void)n, (void)from;
+    matched += wire_equal(m, expected);
+}
+
+Test(transport, every_message_reaches_every_other_member)
+{
+    open_all(3);
+    TURN_UNTIL(all_up());
+    struct wire_samples *s = wire_samples_new(20, 30000, 1);
+    for (uint32_t i = 0; i < 3; i++)
+        net.nodes[i].on_message = compare;
+    uint64_t sent = 0;
+    for (int i = 0; i < WIRE_SAMPLES; i++) {
+        if (s->messages[i].kind != PEER_PAXOS && s->messages[i].kind != PEER_STATUS)
+            continue;
+        expected = &s->messages[i];
+        for (uint32_t from = 0; from < 3; from++) {
+            net_send(&net, from, UINT32_MAX, expected); /* the own bit is ignored */
+            sent += 2;
+            TURN_UNTIL(matched == sent);
+        }
+    }
+    for (uint32_t a = 0; a < 3; a++)
+        for (uint32_t b = 0; b < 3; b++)
+            cr_expect_eq(net.nodes[a].received[b], a == b ? 0 : sent / 6);
+    wire_samples_free(s);
+}
+
+static uint64_t next_id;
+static bool in_order = true;
+
+static void count_up(struct net_node *n, uint32_t from, const struct peer_message *m)
+{
+    (void)n, (void)from;
+    if (m->paxos.kind == MESSAGE_READ)
+        in_order = in_order && m->paxos.read.id == next_id++;
+}
+
+Test(transport, large_and_small_frames_of_one_sender_arrive_in_order)
+{
+    open_all(2);
+    TURN_UNTIL(all_up());
+    net.nodes[1].on_message = count_up;
+    struct peer_message large = large_submit();
+    for (uint64_t i = 0; i < 2000; i++) {
+        struct peer_message small = numbered(i);
+        net_send(&net, 0, 2, &small);
+        if (i % 100 == 0)
+            net_send(&net, 0, 2, &large);
+    }
+    TURN_UNTIL(next_id == 2000);
+    cr_expect(in_order);
+    cr_expect_eq(net_view(&net, 0, 1).dropped_frames, 0);
+    cr_expect_eq(net_view(&net, 0, 1).queued_bytes, 0);
+    cr_expect_eq(net_view(&net, 0, 1).sent_frames, 2021, "hello, 2000 small, 20 large");
+    cr_expect_eq(net_view(&net, 1, 0).received_frames, 2021);
+}
+
+Test(transport, what_is_sent_to_a_member_that_is_not_connected_is_lost_quietly)
+{
+    net_init(&net, 2);
+    net_open(&net, 0);
+    struct peer_message m = numbered(1);
+    net_send(&net, 0, UINT32_MAX, &m);
+    net_turn(&net);
+    cr_expect_eq(net_view(&net, 0, 1).queued_bytes, 0);
+    cr_expect_not(net_view(&net, 0, 1).connected);
+}
+
+Test(transport, connects_anew_after_the_other_side_was_away)
+{
+    open_all(3);
+    TURN_UNTIL(all_up());
+    for (uint32_t gone = 0; gone < 3; gone++) {
+        net_close(&net, gone);
+        uint32_t others = 7 ^ UINT32_C(1) << gone;
+        uint32_t a = gone == 0 ? 1 : 0, b = gone == 2 ? 1 : 2;
+        TURN_UNTIL(!((net.nodes[a].connected | net.nodes[b].connected) & ~others));
+        cr_expect(net_is_up(&net, a, b), "the others stay");
+        cr_expect_str_eq(net.nodes[a].reason, "closed by the other side");
+        net_open(&net, gone);
+        TURN_UNTIL(all_up());
+        cr_expect_str_eq(net_view(&net, a, gone).last_error, "");
+    }
+}
+
+Test(transport, a_member_that_is_not_there_is_dialled_until_it_is)
+{
+    net_init(&net, 2);
+    net_open(&net, 0);
+    TURN_UNTIL(strcmp(net_view(&net, 0, 1).last_error, "connection refused") == 0);
+    net_open(&net, 1);
+    TURN_UNTIL(all_up());
+}
+
+Test(transport, may_be_closed_from_its_own_callback)
+{
+    open_all(2);
+    TURN_UNTIL(all_up());
+    net.nodes[1].closes_on_message = true;
+    struct peer_message m = numbered(1);
+    for (int i = 0; i < 10; i++)
+        net_send(&net, 0, 2, &m);
+    TURN_UNTIL(!net.nodes[1].transport);
+    TURN_UNTIL(!net.nodes[0].connected);
+    cr_expect_eq(net.nodes[1].received[0], 1);
+}
+
+Test(transport, dials_from_its_own_address)
+{
+    net_init(&net, 2);
+    int listener = raw_listen(net.addresses[1]);
+    net_open(&net, 0);
+    struct raw r;
+    TURN_UNTIL(raw_accept(&r, &net, listener));
+    struct sockaddr_storage own;
+    struct sockaddr_in remote;
+    socklen_t size = sizeof remote;
+    cr_assert_eq(getpeername(r.fd, (struct sockaddr *)&remote, &size), 0);
+    cr_assert_eq(address_parse(net.addresses[0], &own), 0);
+    cr_expect_eq(remote.sin_addr.s_addr, ((struct sockaddr_in *)(void *)&own)->sin_addr.s_addr);
+    raw_close(&r);
+    close(listener);
+}
+
+/* ---- who is let in ---- */
+
+/* The reason of the refusal that comes next, "hello" for a hello, or "" when the connection ended.
+ */
+static const char *next_answer(struct raw *r)
+{
+    static struct peer_message m;
+    struct frame *f = raw_receive(r);
+    if (!f)
+        return "";
+    cr_assert_eq(codec_decode(decoder, f, &m), 0);
+    frame_unref(f);
+    return m.kind == PEER_REFUSE ? m.refuse.reason : m.kind == PEER_HELLO ? "hello" : "other";
+}
+
+Test(transport, refuses_strangers_and_says_why)
+{
+    net_init(&net, 3);
+    net_open(&net, 1);
+    struct peer_message fine = raw_hello(&net, 0), m;
+    struct {
+        struct peer_message hello;
+        const char *reason;
+    } cases[6];
+    size_t count = 0;
+#define CASE(why, change)                                                                          \
+    m = fine;                                                                                      \
+    change;                                                                                        \
+    cases[count].hello = m;                                                                        \
+    cases[count++].reason = why
+    CASE("another cluster", m.hello.cluster_id++);
+    CASE("not a member of this cluster", strcpy(m.hello.name, "n9"));
+    CASE("my own name", strcpy(m.hello.name, "n1"));
+    CASE("the wrong side dials: the members are not in the same order on both",
+         strcpy(m.hello.name, "n2"));
+    CASE("no common protocol version: upgrade the older host",
+         m.hello.protocol_min = m.hello.protocol_max = PROTOCOL_MAX + 1);
+    CASE("hello", (void)0);
+#undef CASE
+    for (size_t i = 0; i < count; i++) {
+        struct raw r;
+        raw_connect(&r, &net, 1);
+        cr_assert(raw_send(&r, &cases[i].hello));
+        cr_expect_str_eq(next_answer(&r), cases[i].reason, "case %zu", i);
+        if (i + 1 < count)
+            cr_expect_str_eq(next_answer(&r), "", "case %zu ends", i);
+        raw_close(&r);
+    }
+    cr_expect_eq(net.nodes[1].hellos, 1, "only the last was shown to the node");
+}
+
+Test(transport, what_the_node_refuses_both_sides_know)
+{
+    net_init(&net, 2);
+    net.nodes[1].refuses = "a retired node";
+    net_open(&net, 0);
+    net_open(&net, 1);
+    TURN_UNTIL(strstr(net_view(&net, 0, 1).last_error, "a retired node"));
+    cr_expect_str_eq(net_view(&net, 0, 1).last_error, "refused by it: a retired node");
+    cr_expect_str_eq(net_view(&net, 1, 0).last_error, "refused by us: a retired node");
+    cr_expect_eq(net.nodes[0].ups + net.nodes[1].ups, 0);
+    net.nodes[1].refuses = NULL; /* and it is asked again */
+    TURN_UNTIL(all_up());
+}
+
+Test(transport, a_dialler_that_refuses_says_so_too)
+{
+    net_init(&net, 2);
+    net.nodes[0].refuses = "wiped";
+    net_open(&net, 0);
+    net_open(&net, 1);
+    TURN_UNTIL(net.nodes[1].downs);
+    cr_expect_str_eq(net.nodes[1].reason, "refused by it: wiped");
+    cr_expect_str_eq(net_view(&net, 0, 1).last_error, "refused by us: wiped");
+    cr_expect_eq(net.nodes[0].ups, 0);
+}
+
+Test(transport, another_cluster_is_refused_by_both)
+{
+    net_init(&net, 2);
+    net.nodes[1].cluster_id++;
+    net_open(&net, 0);
+    net_open(&net, 1);
+    TURN_UNTIL(strstr(net_view(&net, 0, 1).last_error, "another cluster"));
+    cr_expect_eq(net.nodes[0].ups + net.nodes[1].ups, 0);
+}
+
+Test(transport, the_member_at_an_address_must_be_the_one_that_was_dialled)
+{
+    net_init(&net, 3);
+    int listener = raw_listen(net.addresses[1]);
+    net_open(&net, 0);
+    struct raw r;
+    TURN_UNTIL(raw_accept(&r, &net, listener));
+    cr_assert_str_eq(next_answer(&r), "hello");
+    struct peer_message wrong = raw_hello(&net, 2);
+    raw_send(&r, &wrong);
+    cr_expect_str_eq(next_answer(&r), "another member answers at this address");
+    cr_expect_eq(net.nodes[0].ups, 0);
+    raw_close(&r);
+    close(listener);
+}
+
+Test(transport, a_newer_connection_of_a_member_replaces_the_older)
+{
+    net_init(&net, 2);
+    net_open(&net, 1);
+    struct peer_message hello = raw_hello(&net, 0), m = numbered(1);
+    struct raw older, newer;
+    raw_connect(&older, &net, 1);
+    raw_send(&older, &hello);
+    cr_assert_str_eq(next_answer(&older), "hello");
+    raw_connect(&newer, &net, 1);
+    raw_send(&newer, &hello);
+    cr_assert_str_eq(next_answer(&newer), "hello");
+    cr_expect_str_eq(next_answer(&older), "");
+    raw_send(&newer, &m);
+    TURN_UNTIL(net.nodes[1].received[0] == 1);
+    cr_expect_eq(net.nodes[1].ups, 2);
+    cr_expect_eq(net.nodes[1].downs, 1);
+    raw_close(&older);
+    raw_close(&newer);
+}
+
+Test(transport, connections_without_a_hello_are_few_and_end)
+{
+    enum { TRIED = STRANGERS_MAX + 20 };
+    open_all(2);
+    TURN_UNTIL(all_up());
+    static struct raw strangers[TRIED];
+    for (int i = 0; i < TRIED; i++)
+        raw_connect(&strangers[i], &net, 1);
+    int ended = 0;
+    while (ended < TRIED - STRANGERS_MAX) {
+        net_turn(&net);
+        ended = 0;
+        for (int i = 0; i < TRIED; i++)
+            ended += raw_has_ended(&strangers[i]);
+    }
+    for (int i = 0; i < TRIED; i++)
+        raw_wait_end(&strangers[i]);
+    cr_expect(all_up());
+    cr_expect_eq(net.nodes[1].ups, 1);
+    struct raw late;
+    raw_connect(&late, &net, 1); /* there is room again */
+    struct peer_message hello = raw_hello(&net, 0);
+    raw_send(&late, &hello);
+    cr_expect_str_eq(next_answer(&late), "hello");
+    raw_close(&late);
+    for (int i = 0; i < TRIED; i++)
+        raw_close(&strangers[i]);
+}
+
+/* ---- bad bytes ---- */
+
+Test(transport, bad_frames_end_the_connection)
+{
+    static const struct {
+        const char *name;
+        bool greets;
+        uint8_t bytes[12];
+        size_t size;
+        const char *reason; /* of a member */
+    } cases[] = {
+        {"a stranger's long frame", false, {0x01, 0x10, 0, 0}, 4, ""},
+        {"an empty frame", false, {0, 0, 0, 0}, 4, ""},
+        {"not msgpack", false, {1, 0, 0, 0, 0xc1}, 5, ""},
+        {"a message before hello",
+         false,
+         {8, 0, 0, 0, 0x93, 2, 0xa4, 'r', 'e', 'a', 'd', 0x91},
+         12,
+         ""},
+        {"http", false, {'G', 'E', 'T', ' ', '/', ' ', 'H'}, 7, ""},
+        {"a member's long frame",
+         true,
+         {1, 0, 0x80, 0},
+         4,
+         "sent a frame of a length that is not allowed"},
+        {"a member's nonsense", true, {2, 0, 0, 0, 0x91, 0xc1}, 6, "sent a malformed message"},
+    };
+    net_init(&net, 2);
+    net_open(&net, 1);
+    struct peer_message hello = raw_hello(&net, 0);
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct raw r;
+        raw_connect(&r, &net, 1);
+        if (cases[i].greets) {
+            raw_send(&r, &hello);
+            cr_assert_str_eq(next_answer(&r), "hello");
+        }
+        cr_assert(raw_send_bytes(&r, cases[i].bytes, cases[i].size));
+        if (i == 3) /* its last byte */
+            cr_assert(raw_send_bytes(&r, "\x01", 1));
+        raw_wait_end(&r);
+        if (cases[i].greets)
+            cr_expect_str_eq(net.nodes[1].reason, cases[i].reason, "%s", cases[i].name);
+        raw_close(&r);
+    }
+    cr_expect_eq(net.nodes[1].received[0], 0);
+}
+
+Test(transport, hello_is_said_once)
+{
+    net_init(&net, 2);
+    net_open(&net, 1);
+    struct peer_message hello = raw_hello(&net, 0);
+    struct raw r;
+    raw_connect(&r, &net, 1);
+    raw_send(&r, &hello);
+    cr_assert_str_eq(next_answer(&r), "hello");
+    raw_send(&r, &hello);
+    raw_wait_end(&r);
+    cr_expect_str_eq(net.nodes[1].reason, "said hello twice");
+    raw_close(&r);
+}
+
+Test(transport, garbage_reaches_nobody_and_harms_nobody)
+{
+    uint64_t seed = 0x9e3779b9;
+    printf("seed %lu\n", seed);
+    struct prng p = {seed};
+    open_all(2);
+    TURN_UNTIL(all_up());
+    struct peer_message m = numbered(1);
+    for (uint64_t round = 0; round < 200; round++) {
+        struct raw r;
+        raw_connect(&r, &net, prng_below(&p, 2) ? 1 : 0);
+        uint8_t bytes[600];
+        for (size_t i = 0; i < sizeof bytes; i++)
+            bytes[i] = (uint8_t)prng_next(&p);
+        if (prng_below(&p, 2)) /* at least a length that is allowed */
+            bytes[1] &= 1, bytes[2] = bytes[3] = 0;
+        raw_send_bytes(&r, bytes, prng_below(&p, sizeof bytes));
+        net_turn(&net);
+        raw_close(&r);
+        net_send(&net, 0, 2, &m);
+        TURN_UNTIL(net.nodes[1].received[0] == round + 1);
+    }
+    cr_expect_eq(net.nodes[0].downs + net.nodes[1].downs, 0);
+}
+
+/* ---- slow and silent ---- */
+
+Test(transport, a_slow_member_loses_frames_and_slows_nobody)
+{
+    net_init(&net, 3);
+    int listener = raw_listen(net.addresses[2]);
+    net_open(&net, 0);
+    net_open(&net, 1);
+    struct raw slow; /* says hello and reads no more */
+    TURN_UNTIL(raw_accept(&slow, &net, listener));
+    struct peer_message hello = raw_hello(&net, 2), large = large_submit();
+    raw_send(&slow, &hello);
+    TURN_UNTIL((net.nodes[0].connected & 4) && net_is_up(&net, 0, 1));
+    enum { FRAMES = 120 };
+    for (uint64_t i = 0; i < FRAMES; i++) {
+        net_send(&net, 0, 6, &large);
+        TURN_UNTIL(net.nodes[1].received[0] == i + 1);
+        cr_assert_leq(net_view(&net, 0, 2).queued_bytes, SEND_QUEUE_BYTES_MAX);
+    }
+    cr_expect_gt(net_view(&net, 0, 2).dropped_frames, 0);
+    cr_expect_gt(net_view(&net, 0, 2).queued_bytes, SEND_QUEUE_BYTES_MAX / 2);
+    cr_expect_eq(net_view(&net, 0, 1).dropped_frames, 0);
+    raw_close(&slow);
+    close(listener);
+}
+
+Test(transport, many_small_frames_do_not_escape_the_bound)
+{
+    net_init(&net, 2);
+    int listener = raw_listen(net.addresses[1]);
+    net_open(&net, 0);
+    struct raw slow;
+    TURN_UNTIL(raw_accept(&slow, &net, listener));
+    struct peer_message hello = raw_hello(&net, 1), m = numbered(1);
+    raw_send(&slow, &hello);
+    TURN_UNTIL(net.nodes[0].connected & 2);
+    while (net_view(&net, 0, 1).dropped_frames == 0) {
+        net_send(&net, 0, 2, &m);
+        cr_assert_leq(net_view(&net, 0, 1).queued_bytes, SEND_QUEUE_BYTES_MAX);
+    }
+    raw_close(&slow);
+    close(listener);
+}
+
+Test(transport, a_silent_member_is_dropped)
+{
+    net_init(&net, 2);
+    net_open(&net, 1);
+    struct raw r;
+    raw_connect(&r, &net, 1);
+    struct peer_message hello = raw_hello(&net, 0);
+    raw_send(&r, &hello);
+    raw_wait_end(&r);
+    cr_expect_str_eq(net.nodes[1].reason, "silent for too long");
+    raw_close(&r);
+}
+
+/* ---- opening ---- */
+
+static int try_open(const char *address)
+{
+    struct transport_config c = {.member_count = 1};
+    strcpy(c.names[0], "n0");
+    strcpy(c.addresses[0], address);
+    struct transport *t = NULL;
+    return transport_open(&net.loop, &c, &t);
+}
+
+Test(transport, says_why_it_cannot_listen)
+{
+    net_init(&net, 1);
+    net_open(&net, 0);
+    cr_expect_eq(try_open(net.addresses[0]), -EADDRINUSE);
+    cr_expect_eq(try_open("192.0.2.1:7600"), -EADDRNOTAVAIL);
+    cr_expect_eq(try_open("nowhere"), -EINVAL);
+}
+
+Test(transport, addresses_are_parsed_strictly)
+{
+    static const struct {
+        const char *text;
+        int rc;
+    } cases[] = {
+        {"1.2.3.4:7600", 0},
+        {"[::1]:7600", 0},
+        {"[fe80::1:2]:65535", 0},
+        {"1.2.3.4:0", -EINVAL},
+        {"1.2.3.4:65536", -EINVAL},
+        {"1.2.3.4:", -EINVAL},
+        {"1.2.3.4", -EINVAL},
+        {"::1:7600", -EINVAL},
+        {"[::1]7600", -EINVAL},
+        {"[::1:7600", -EINVAL},
+        {"", -EINVAL},
+        {":7600", -EINVAL},
+        {"host:7600", -EINVAL},
+        {"1.2.3.4:76a0", -EINVAL},
+        {"1.2.3.4:-1", -EINVAL},
+        {"1.2.3.4: 76", -EINVAL},
+        {"[1.2.3.4]:76", -EINVAL},
+        {"1.2.3.4:000000080", -EINVAL},
+    };
+    net_init(&net, 0);
+    struct sockaddr_storage a;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++)
+        cr_expect_eq(address_parse(cases[i].text, &a), cases[i].rc, "%s", cases[i].text);
+    cr_assert_eq(address_parse("1.2.3.4:7600", &a), 0);
+    cr_expect_eq(((struct sockaddr_in *)(void *)&a)->sin_port, htons(7600));
+    cr_expect_eq(((struct sockaddr_in *)(void *)&a)->sin_addr.s_addr, htonl(0x01020304));
+}
