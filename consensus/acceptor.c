@@ -23,8 +23,11 @@ bool acceptor_promise(struct acceptor *a, struct ballot ballot, uint64_t now_ns,
 {
     if (!acceptor_would_promise(a, ballot, now_ns))
         return false;
+    bool is_first = ballot_is_bottom(a->promised);
     a->promised = ballot;
     outbox_persist_promise(o, ballot);
+    if (is_first)
+        a->first_persist = o->persists;
     return true;
 }
 
@@ -118,14 +121,19 @@ void acceptor_on_p2a(struct acceptor *a, uint32_t from, const struct message *m,
         offered.ballot = ballot;
         if (!accept(a, &offered, decided, o))
             continue;
+        if (ballot_is_bottom(a->promised))
+            a->first_persist = o->persists;
         a->promised = ballot; /* durable with the pvalue */
         answer_later(a, ballot, offered.slot);
     }
 }
 
-bool acceptor_on_heartbeat(struct acceptor *a, struct ballot ballot, uint64_t now_ns)
+bool acceptor_on_heartbeat(struct acceptor *a, struct ballot ballot, uint64_t now_ns,
+                           struct outbox *o)
 {
     if (ballot_cmp(ballot, a->promised) < 0)
+        return false;
+    if (ballot_is_bottom(a->promised) && !acceptor_promise(a, ballot, now_ns, o))
         return false;
     return lease_give(&a->lease, ballot, now_ns);
 }

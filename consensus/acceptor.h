@@ -16,6 +16,8 @@ struct acceptor {
     struct lease_given lease;
     uint64_t silent_until_ns; /* after a restart: whom this node gave a lease is forgotten */
 
+    uint64_t first_persist; /* number of the first PERSIST ever; 0: of a former life */
+
     /* p2b answers gathered until the flush, all for one ballot. */
     struct ballot answer_ballot;
     uint32_t answer_count;
@@ -39,8 +41,10 @@ void acceptor_on_p1a(struct acceptor *a, uint32_t from, const struct message *m,
  * SEND. */
 void acceptor_on_p2a(struct acceptor *a, uint32_t from, const struct message *m, uint64_t decided,
                      struct outbox *o);
-/* Whether a lease was given to the heartbeat's ballot. */
-bool acceptor_on_heartbeat(struct acceptor *a, struct ballot ballot, uint64_t now_ns);
+/* Whether a lease was given to the heartbeat's ballot. The answer leaves after `first_persist`: a
+ * node that gave a lease must not come back as one that never voted, and so not keep silent. */
+bool acceptor_on_heartbeat(struct acceptor *a, struct ballot ballot, uint64_t now_ns,
+                           struct outbox *o);
 
 /* Send the gathered p2bs to member @leader: at most SLOTS_HELD_MAX / ENTRIES_MAX messages. */
 void acceptor_flush(struct acceptor *a, uint32_t leader, struct outbox *o);

@@ -35,24 +35,24 @@ void outbox_persist_decided(struct outbox *o, uint64_t slot)
     add_persist(o, PERSIST_DECIDED)->slot = slot;
 }
 
-static void send(struct outbox *o, uint32_t to, uint64_t after, const struct message *m)
+void outbox_send_after(struct outbox *o, uint32_t to, uint64_t number, const struct message *m)
 {
     if (to == 0)
         return;
     struct send *s = &add(o, EFFECT_SEND)->send;
     s->to = to;
-    s->after = after;
+    s->after = number;
     s->message = *m;
 }
 
 void outbox_send(struct outbox *o, uint32_t to, const struct message *m)
 {
-    send(o, to, 0, m);
+    outbox_send_after(o, to, 0, m);
 }
 
 void outbox_send_after_persists(struct outbox *o, uint32_t to, const struct message *m)
 {
-    send(o, to, o->persists, m);
+    outbox_send_after(o, to, o->persists, m);
 }
 
 struct pvalue *outbox_add_pvalue(struct outbox *o, const struct pvalue *pvalue)

@@ -23,6 +23,8 @@ void outbox_send(struct outbox *o, uint32_t to, const struct message *m);
 /* As outbox_send, but it leaves only after every PERSIST so far, also those of earlier steps: a
  * repeated p2a adds none, and a p2b whose pvalue a crash forgets could undo a decision. */
 void outbox_send_after_persists(struct outbox *o, uint32_t to, const struct message *m);
+/* As outbox_send, but it leaves only after PERSIST @number. */
+void outbox_send_after(struct outbox *o, uint32_t to, uint64_t number, const struct message *m);
 
 /* Append one more element to the array a message under construction ends with; returns its address.
  * Elements added one after another are contiguous. A command's reference is taken. */

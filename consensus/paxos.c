@@ -112,16 +112,16 @@ static void on_heartbeat(struct paxos *p, uint32_t from, const struct message *m
     election_follow(p, from, ballot);
     replica_on_decided(&p->replica, from, ballot, m->heartbeat.decided_through, &p->box);
     collect(p, m->heartbeat.collect_through);
-    struct message answer = {
-        .kind = MESSAGE_HEARTBEAT_ACK,
-        .heartbeat_ack = {.ballot = ballot,
-                          .promised = p->acceptor.promised,
-                          .sent_ns = m->heartbeat.sent_ns,
-                          .granted = acceptor_on_heartbeat(&p->acceptor, ballot, p->now_ns),
-                          .decided_through = p->replica.decided,
-                          .checkpointed = p->replica.checkpointed,
-                          .wall_ns = p->wall_ns}};
-    outbox_send(&p->box, UINT32_C(1) << from, &answer);
+    bool is_granted = acceptor_on_heartbeat(&p->acceptor, ballot, p->now_ns, &p->box);
+    struct message answer = {.kind = MESSAGE_HEARTBEAT_ACK,
+                             .heartbeat_ack = {.ballot = ballot,
+                                               .promised = p->acceptor.promised,
+                                               .sent_ns = m->heartbeat.sent_ns,
+                                               .granted = is_granted,
+                                               .decided_through = p->replica.decided,
+                                               .checkpointed = p->replica.checkpointed,
+                                               .wall_ns = p->wall_ns}};
+    outbox_send_after(&p->box, UINT32_C(1) << from, p->acceptor.first_persist, &answer);
 }
 
 static void on_heartbeat_ack(struct paxos *p, uint32_t from, const struct message *m)
