@@ -140,7 +140,12 @@ int daemon_await(const struct daemon_launch *launch, const struct daemon_child *
         int status;
         if (waitpid(child->pid, &status, WNOHANG) == child->pid) {
             last_log_line(launch->log_path, child->log_start, line, sizeof(line));
-            snprintf(error, error_size, DAEMON_NAME " ended at once: %s", line);
+            if (WIFSIGNALED(status))
+                snprintf(error, error_size,
+                         DAEMON_NAME " died of signal %d (%s); see %s; its last line: %s",
+                         WTERMSIG(status), strsignal(WTERMSIG(status)), launch->log_path, line);
+            else
+                snprintf(error, error_size, DAEMON_NAME " ended at once: %s", line);
             return -ECHILD;
         }
         if (interrupted && *interrupted) {

@@ -41,6 +41,24 @@ static const char *duration_text(uint64_t seconds, char *out)
     return out;
 }
 
+/* A digest, or "-" before the first was taken. */
+static const char *digest_text(const msgpack_object *map, char *out)
+{
+    if (admin_get_u64(map, "digest_slot", 0) == 0)
+        return "-";
+    return text_of(map, "digest", out);
+}
+
+/* A number, or "-" where there is none. */
+static const char *number_text(const msgpack_object *map, const char *key, char *out)
+{
+    uint64_t value = admin_get_u64(map, key, UINT64_MAX);
+    if (value == UINT64_MAX)
+        return "-";
+    snprintf(out, TEXT_ROOM, "%" PRIu64, value);
+    return out;
+}
+
 static bool is_map(const msgpack_object *value)
 {
     return value && value->type == MSGPACK_OBJECT_MAP;
@@ -70,7 +88,7 @@ static void render_head(FILE *out, const msgpack_object *status)
     fprintf(out, "  slots    decided %" PRIu64 ", applied %" PRIu64 ", checkpointed %" PRIu64 "\n",
             admin_get_u64(status, "slot_decided", 0), admin_get_u64(status, "slot_applied", 0),
             admin_get_u64(status, "slot_checkpointed", 0));
-    fprintf(out, "  digest   %s at slot %" PRIu64 "\n", text_of(status, "digest", a),
+    fprintf(out, "  digest   %s at slot %" PRIu64 "\n", digest_text(status, a),
             admin_get_u64(status, "digest_slot", 0));
 }
 
@@ -88,6 +106,7 @@ static void render_reasons(FILE *out, const msgpack_object *status)
 static void render_members(FILE *out, const msgpack_object *status)
 {
     char name[TEXT_ROOM], address[TEXT_ROOM], digest[TEXT_ROOM], error[TEXT_ROOM];
+    char heard[TEXT_ROOM];
     const msgpack_object_array *members = array_of(status, "members");
     if (!members)
         return;
@@ -96,13 +115,11 @@ static void render_members(FILE *out, const msgpack_object *status)
     for (uint32_t i = 0; i < members->size; i++) {
         const msgpack_object *m = &members->ptr[i];
         bool connected = admin_get_bool(m, "connected", false);
-        fprintf(out,
-                "  %-8s %-22s %-5s %10" PRIu64 " %6" PRIu64 " %12" PRIu64 " %8" PRIu64
-                " %-7s %.16s\n",
+        fprintf(out, "  %-8s %-22s %-5s %10" PRIu64 " %6" PRIu64 " %12" PRIu64 " %8s %-7s %.16s\n",
                 text_of(m, "name", name), text_of(m, "address", address), connected ? "up" : "down",
                 admin_get_u64(m, "applied", 0), admin_get_u64(m, "lag_slots", 0),
-                admin_get_u64(m, "checkpointed", 0), admin_get_u64(m, "last_heard_ms", 0),
-                admin_get_bool(m, "mounted", false) ? "yes" : "no", text_of(m, "digest", digest));
+                admin_get_u64(m, "checkpointed", 0), number_text(m, "last_heard_ms", heard),
+                admin_get_bool(m, "mounted", false) ? "yes" : "no", digest_text(m, digest));
         admin_get_text(m, "last_error", error, sizeof(error), "");
         if (!connected && error[0])
             fprintf(out, "           %s\n", error);
