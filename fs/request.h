@@ -20,6 +20,7 @@ struct request {
     uint32_t size;
     uint64_t sequence; /* set by the node */
     uint64_t read;     /* number of the read; set by the node */
+    uint64_t submitted_ns, numbered_ns; /* when; set by the node */
     /* A change's end: @outcome, or NULL with @error (a negative errno: shutdown, fenced session).
      * Store thread, or loop. */
     void (*complete)(struct request *r, int error, const struct fs_outcome *outcome);

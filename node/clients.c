@@ -5,6 +5,7 @@
 #include <sys/random.h>
 
 #include "base/assert.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 enum { INCOMING_MAX = 1024, INCOMING_BYTES_MAX = 64 << 20 };
@@ -58,6 +59,7 @@ void clients_deinit(struct clients *c)
 
 void clients_submit(struct clients *c, struct request *r)
 {
+    r->submitted_ns = clock_now_ns();
     if (queue_push_wait(&c->incoming, &r->item, r->size) < 0)
         r->complete(r, -EIO, NULL);
 }
@@ -101,6 +103,7 @@ struct command *clients_next(struct clients *c)
 
     pthread_mutex_lock(&c->lock);
     r->sequence = c->sequence_next++;
+    r->numbered_ns = clock_now_ns();
     c->open[r->sequence % SESSION_OPEN_MAX] = r;
     command->sequence = r->sequence;
     command->low = c->low;
@@ -128,7 +131,16 @@ static bool on_session_opened(struct clients *c, const struct command *command,
     return true;
 }
 
-bool clients_on_result(struct clients *c, const struct command *command,
+static void add_stages(struct stages *sum, const struct stages *took, uint64_t answer_ns)
+{
+    sum->changes += took->changes;
+    sum->queue_ns += took->queue_ns;
+    sum->decide_ns += took->decide_ns;
+    sum->apply_ns += took->apply_ns;
+    sum->answer_ns += answer_ns;
+}
+
+bool clients_on_result(struct clients *c, const struct command *command, uint64_t decided_ns,
                        const struct store_applied *result)
 {
     if (command->sequence == 0)
@@ -145,6 +157,11 @@ bool clients_on_result(struct clients *c, const struct command *command,
     if (!r)
         return false; /* a repeat of one just answered */
 
+    uint64_t applied_ns = clock_now_ns();
+    struct stages took = {.changes = 1,
+                          .queue_ns = r->numbered_ns - r->submitted_ns,
+                          .decide_ns = decided_ns - r->numbered_ns,
+                          .apply_ns = applied_ns - decided_ns};
     if (result->verdict == SESSION_FENCED)
         r->complete(r, -EIO, NULL);
     else
@@ -153,12 +170,21 @@ bool clients_on_result(struct clients *c, const struct command *command,
     /* Answered: only now may the mark pass it (its outcome is no longer needed). */
     pthread_mutex_lock(&c->lock);
     *at = NULL;
+    add_stages(&c->stages, &took, clock_now_ns() - applied_ns);
     bool was_full = c->sequence_next - c->low >= SESSION_OPEN_MAX;
     while (c->low < c->sequence_next && !c->open[c->low % SESSION_OPEN_MAX])
         c->low++;
     bool has_room = c->sequence_next - c->low < SESSION_OPEN_MAX;
     pthread_mutex_unlock(&c->lock);
     return was_full && has_room;
+}
+
+struct stages clients_stages(struct clients *c)
+{
+    pthread_mutex_lock(&c->lock);
+    struct stages stages = c->stages;
+    pthread_mutex_unlock(&c->lock);
+    return stages;
 }
 
 uint32_t clients_open(struct clients *c)

@@ -13,6 +13,16 @@
 #include "fs/request.h"
 #include "fs/store.h"
 
+/* Where the time of this host's changes goes, summed since the start; each stage begins where the
+ * one before ends. */
+struct stages {
+    uint64_t changes;
+    uint64_t queue_ns;  /* handed over by the frontend .. numbered on the loop */
+    uint64_t decide_ns; /* .. decided, and handed to the store */
+    uint64_t apply_ns;  /* .. committed */
+    uint64_t answer_ns; /* .. written to the kernel */
+};
+
 struct clients {
     uint64_t node_id, nonce;
     struct queue incoming;      /* from the frontend's threads */
@@ -22,7 +32,7 @@ struct clients {
     uint64_t sequence_next,
         low; /* low: lowest unanswered; == sequence_next when all are answered */
     struct request *open[SESSION_OPEN_MAX]; /* at sequence % SESSION_OPEN_MAX */
-    bool failed;
+    struct stages stages;
 };
 
 /* @wake is called (any thread) when clients_next() may have something. */
@@ -39,10 +49,12 @@ struct command *clients_session_open(struct clients *c);
  * open, or too many are unanswered. The caller owns the reference. */
 struct command *clients_next(struct clients *c);
 
-/* Store thread: a command of this node was applied. Returns true when the session has just opened
- * or room was made, so that clients_next() is worth a call. */
-bool clients_on_result(struct clients *c, const struct command *command,
+/* Store thread: a command of this node, handed to the store at @decided_ns, was applied. Returns
+ * true when the session has just opened or room was made, so that clients_next() is worth a call.
+ */
+bool clients_on_result(struct clients *c, const struct command *command, uint64_t decided_ns,
                        const struct store_applied *result);
+struct stages clients_stages(struct clients *c);
 
 /* Commands submitted and not yet applied. */
 uint32_t clients_open(struct clients *c);

@@ -127,7 +127,7 @@ static void perform(struct driver *d, const struct effect *e)
     case EFFECT_READ_READY:
         d->edges.on_read_ready(d->edges.context, e->read_ready.read, e->read_ready.slot);
         break;
-    case EFFECT_FETCH:
+    case EFFECT_FETCH: /* the log thread reads behind all appended so far: `after` is kept */
         logger_read(d->edges.logger, e->fetch.to, e->fetch.first, e->fetch.last);
         break;
     case EFFECT_COLLECT:
@@ -153,15 +153,18 @@ static void step(struct driver *d, struct event *event)
 
 /* What a node says to itself comes in like any message. Bounded: an answer to oneself is answered
  * no more than the few times the protocol has phases. */
-static void deliver_to_self(struct driver *d)
+static bool deliver_to_self(struct driver *d)
 {
     struct held *h;
+    bool delivered = false;
     while ((h = held_list_take(&d->to_self, UINT64_MAX))) {
         struct event event = {.kind = EVENT_MESSAGE,
                               .message = {.from = d->self, .message = &h->message}};
         step(d, &event);
         held_free(h);
+        delivered = true;
     }
+    return delivered;
 }
 
 void driver_step(struct driver *d, struct event *event)
@@ -173,7 +176,9 @@ void driver_step(struct driver *d, struct event *event)
 void driver_flush(struct driver *d)
 {
     struct event flush = {.kind = EVENT_FLUSH};
-    driver_step(d, &flush);
+    do { /* what a node says to itself may be all that the next flush waits for */
+        step(d, &flush);
+    } while (deliver_to_self(d));
     if (d->appended)
         logger_commit(d->edges.logger);
     d->appended = false;

@@ -61,12 +61,11 @@ struct frontend_backend serving_backend(struct node *n)
 
 /* ---- from the store thread ---- */
 
-static void on_result(void *context, uint64_t slot, const struct command *command,
+static void on_result(void *context, const struct command *command, uint64_t decided_ns,
                       const struct store_applied *result)
 {
     struct node *n = context;
-    (void)slot;
-    if (clients_on_result(&n->clients, command, result))
+    if (clients_on_result(&n->clients, command, decided_ns, result))
         uv_async_send(&n->wake);
 }
 
@@ -283,6 +282,7 @@ static void submit_own(struct node *n, const struct fs_command *c, bool is_reap)
     own->is_reap = is_reap;
     own->request =
         (struct request){.bytes = copy, .size = (uint32_t)size, .complete = own_request_complete};
+    own->request.submitted_ns = clock_now_ns();
     /* Never waits, so that the loop cannot wait for itself. */
     if (queue_push(&n->clients.incoming, &own->request.item, size) < 0)
         own_request_complete(&own->request, -EAGAIN, NULL);

@@ -142,14 +142,10 @@ int node_open_state(struct node *n, char *error, size_t error_size)
 
 /* ---- edges ---- */
 
+/* The transport logs connections itself, with addresses. */
 static void on_state(void *context, uint32_t index, bool connected, const char *reason)
 {
-    struct node *n = context;
-    if (connected)
-        log_event(LOG_INFO, "event=connected member=%s", n->config.members[index].name);
-    else
-        log_event(LOG_INFO, "event=disconnected member=%s reason=\"%s\"",
-                  n->config.members[index].name, reason);
+    (void)context, (void)index, (void)connected, (void)reason;
 }
 
 static void on_message(void *context, uint32_t index, const struct peer_message *m)

@@ -263,6 +263,19 @@ static void pack_memory(struct buffer *b, const struct node *n)
     pack_key_u64(b, "submits", v->submits);
 }
 
+static void pack_latency(struct buffer *b, struct node *n)
+{
+    struct stages s = clients_stages(&n->clients);
+    uint64_t count = s.changes ? s.changes : 1;
+    pack_text(b, "latency");
+    pack_map(b, 5);
+    pack_key_u64(b, "changes", s.changes);
+    pack_key_u64(b, "queue_us_avg", s.queue_ns / count / 1000);
+    pack_key_u64(b, "decide_us_avg", s.decide_ns / count / 1000);
+    pack_key_u64(b, "apply_us_avg", s.apply_ns / count / 1000);
+    pack_key_u64(b, "answer_us_avg", s.answer_ns / count / 1000);
+}
+
 static void pack_space(struct buffer *b, struct node *n)
 {
     struct store_usage usage = {0};
@@ -288,7 +301,7 @@ void status_on_request(struct node *n, struct admin_request *r)
     struct buffer b = {0};
     struct health health;
     judge(n, &health);
-    pack_map(&b, 20);
+    pack_map(&b, 22);
     pack_health(&b, &health); /* 2 */
     pack_key_hex(&b, "cluster_id", n->config.cluster_id);
     pack_key_bool(&b, "encrypted", false);
@@ -301,6 +314,7 @@ void status_on_request(struct node *n, struct admin_request *r)
     pack_mount(&b, n);
     pack_log(&b, n);
     pack_memory(&b, n);
+    pack_latency(&b, n);
     pack_space(&b, n);
     admin_reply(r, &b);
     buffer_deinit(&b);

@@ -18,7 +18,7 @@ enum {
 
 struct decided {
     struct queue_item item;
-    uint64_t slot, time_ns;
+    uint64_t slot, time_ns, decided_ns;
     struct command *command; /* NULL: storer_tick() */
 };
 
@@ -105,7 +105,7 @@ static void announce_batch(struct storer *s, size_t count)
     for (size_t i = 0; i < count; i++) {
         const struct decided *d = s->batch[i];
         if (d->command->node == s->node_id)
-            s->callbacks.on_result(s->callbacks.context, d->slot, d->command, &s->results[i]);
+            s->callbacks.on_result(s->callbacks.context, d->command, d->decided_ns, &s->results[i]);
         for (; at < s->changes_end[i]; at++) {
             struct kept_change *kept = &s->changes[at];
             kept->change.name = s->names + kept->name_at;
@@ -267,6 +267,7 @@ void storer_apply(struct storer *s, const struct pvalue *decided)
     ASSERT(d);
     *d = (struct decided){.slot = decided->slot,
                           .time_ns = decided->time_ns,
+                          .decided_ns = clock_now_ns(),
                           .command = command_ref(decided->command)};
     if (queue_push(&s->queue, &d->item, d->command->size) < 0) { /* stopping */
         command_unref(d->command);

@@ -15,7 +15,7 @@ struct storer_callbacks {
     void *context;
     /* All from the store thread, after the commit, in slot order; for each slot first the result,
      * if the command is of this node, then its changes. */
-    void (*on_result)(void *context, uint64_t slot, const struct command *command,
+    void (*on_result)(void *context, const struct command *command, uint64_t decided_ns,
                       const struct store_applied *result);
     void (*on_change)(void *context, const struct fs_change *change);
     /* store_applied() or store_checkpointed() moved. From either thread. */

@@ -1,0 +1,161 @@
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/clients.h"
+
+struct ended {
+    struct request request;
+    int times, error;
+    uint64_t ino;
+};
+
+static void on_complete(struct request *r, int error, const struct fs_outcome *outcome)
+{
+    struct ended *e = container_of(r, struct ended, request);
+    e->times++;
+    e->error = error;
+    e->ino = outcome ? outcome->attr.ino : 0;
+}
+
+static void no_wake(void *context)
+{
+    (void)context;
+}
+
+static void submit(struct clients *c, struct ended *e)
+{
+    *e = (struct ended){
+        .request = {.bytes = malloc(4), .size = 4, .complete = on_complete}};
+    memset(e->request.bytes, 1, 4);
+    clients_submit(c, &e->request);
+}
+
+static struct clients *opened(void)
+{
+    struct clients *c = calloc(1, sizeof *c);
+    cr_assert_eq(clients_init(c, 7, no_wake, NULL), 0);
+    struct command *open = clients_session_open(c);
+    struct store_applied result = {.verdict = SESSION_NEW, .outcome = {.epoch = 3}};
+    cr_assert(clients_on_result(c, open, 0, &result));
+    command_unref(open);
+    return c;
+}
+
+static void finish(struct clients *c)
+{
+    clients_deinit(c);
+    free(c);
+}
+
+static void apply(struct clients *c, const struct command *command, enum session_verdict verdict,
+                  uint64_t ino)
+{
+    struct store_applied result = {.verdict = verdict, .outcome = {.attr = {.ino = ino}}};
+    clients_on_result(c, command, 0, &result);
+}
+
+Test(clients, submits_nothing_before_its_session_is_open)
+{
+    struct clients *c = calloc(1, sizeof *c);
+    struct ended e;
+    cr_assert_eq(clients_init(c, 7, no_wake, NULL), 0);
+    submit(c, &e);
+    cr_expect_null(clients_next(c));
+
+    struct command *other = clients_session_open(c);
+    c->nonce++; /* the open of a former life says nothing about this one */
+    struct store_applied result = {.verdict = SESSION_NEW, .outcome = {.epoch = 3}};
+    cr_expect_not(clients_on_result(c, other, 0, &result));
+    cr_expect_null(clients_next(c));
+    command_unref(other);
+    clients_fail(c, -EIO);
+    cr_expect_eq(e.times, 1);
+    cr_expect_eq(e.error, -EIO);
+    free(e.request.bytes);
+    finish(c);
+}
+
+Test(clients, answers_each_command_once_however_often_it_is_applied)
+{
+    struct clients *c = opened();
+    struct ended e;
+    submit(c, &e);
+    struct command *command = clients_next(c);
+    cr_assert_not_null(command);
+    cr_expect_eq(command->epoch, 3);
+    cr_expect_eq(command->sequence, 1);
+    apply(c, command, SESSION_NEW, 42);
+    apply(c, command, SESSION_REPEATED, 42);
+    apply(c, command, SESSION_SETTLED, 0);
+    cr_expect_eq(e.times, 1);
+    cr_expect_eq(e.ino, 42);
+    cr_expect_eq(clients_open(c), 0);
+    command_unref(command);
+    finish(c);
+}
+
+Test(clients, a_fenced_command_fails_with_eio)
+{
+    struct clients *c = opened();
+    struct ended e;
+    submit(c, &e);
+    struct command *command = clients_next(c);
+    apply(c, command, SESSION_FENCED, 0);
+    cr_expect_eq(e.times, 1);
+    cr_expect_eq(e.error, -EIO);
+    command_unref(command);
+    finish(c);
+}
+
+Test(clients, the_mark_moves_only_past_what_is_answered)
+{
+    struct clients *c = opened();
+    struct ended e[4];
+    struct command *commands[4];
+    for (int i = 0; i < 3; i++) {
+        submit(c, &e[i]);
+        commands[i] = clients_next(c);
+        cr_expect_eq(commands[i]->low, 1);
+    }
+    apply(c, commands[1], SESSION_NEW, 2); /* out of order */
+    cr_expect_eq(c->low, 1);
+    apply(c, commands[0], SESSION_NEW, 1);
+    cr_expect_eq(c->low, 3);
+    submit(c, &e[3]);
+    commands[3] = clients_next(c);
+    cr_expect_eq(commands[3]->low, 3);
+    for (int i = 2; i < 4; i++)
+        apply(c, commands[i], SESSION_NEW, 1);
+    for (int i = 0; i < 4; i++) {
+        cr_expect_eq(e[i].times, 1);
+        command_unref(commands[i]);
+    }
+    finish(c);
+}
+
+Test(clients, at_most_session_open_max_are_unanswered)
+{
+    struct clients *c = opened();
+    static struct ended e[SESSION_OPEN_MAX + 1];
+    static struct command *commands[SESSION_OPEN_MAX + 1];
+    for (int i = 0; i <= SESSION_OPEN_MAX; i++)
+        submit(c, &e[i]);
+    for (int i = 0; i < SESSION_OPEN_MAX; i++) {
+        commands[i] = clients_next(c);
+        cr_assert_not_null(commands[i]);
+    }
+    cr_expect_null(clients_next(c));
+    apply(c, commands[5], SESSION_NEW, 1); /* not the lowest: no room yet */
+    cr_expect_null(clients_next(c));
+    apply(c, commands[0], SESSION_NEW, 1);
+    commands[SESSION_OPEN_MAX] = clients_next(c);
+    cr_assert_not_null(commands[SESSION_OPEN_MAX]);
+    clients_fail(c, -EIO);
+    for (int i = 0; i <= SESSION_OPEN_MAX; i++) {
+        cr_expect_eq(e[i].times, 1, "%d", i);
+        command_unref(commands[i]);
+    }
+    finish(c);
+}
