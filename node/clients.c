@@ -57,10 +57,12 @@ void clients_deinit(struct clients *c)
     pthread_mutex_destroy(&c->lock);
 }
 
-void clients_submit(struct clients *c, struct request *r)
+void clients_submit(struct clients *c, struct request *r, bool may_wait)
 {
     r->submitted_ns = clock_now_ns();
-    if (queue_push_wait(&c->incoming, &r->item, r->size) < 0)
+    int rc = may_wait ? queue_push_wait(&c->incoming, &r->item, r->size)
+                      : queue_push_always(&c->incoming, &r->item, r->size);
+    if (rc < 0)
         r->complete(r, -EIO, NULL);
 }
 

@@ -39,8 +39,9 @@ struct clients {
 int clients_init(struct clients *c, uint64_t node_id, void (*wake)(void *context), void *context);
 void clients_deinit(struct clients *c);
 
-/* Any thread; waits while too many are waiting already. Fails the request at once when failed. */
-void clients_submit(struct clients *c, struct request *r);
+/* Waits while too many are waiting already, but never on the loop thread (@may_wait false), which
+ * is what takes them out. Fails the request at once when the node is stopping. */
+void clients_submit(struct clients *c, struct request *r, bool may_wait);
 
 /* The command that opens the session, for the core. The caller owns the reference. NULL: no memory.
  */

@@ -173,6 +173,8 @@ static void on_tick(uv_timer_t *handle)
         serving_reap(n);
         driver_flush(n->driver); /* the burst's end comes only after the next poll */
     }
+    if (++n->ticks % FRONTEND_EVERY_TICKS == 0 && n->frontend)
+        frontend_tick(n->frontend, clock_now_ns());
     stop_tick(n);
 }
 
@@ -206,6 +208,7 @@ static void open_handles(struct node *n)
 static int open_node(struct node *n, char *error, size_t error_size)
 {
     n->started_ns = clock_now_ns();
+    n->loop_thread = pthread_self();
     pthread_mutex_init(&n->frontend_lock, NULL);
     queue_init(&n->from_log, SIZE_MAX,
                SIZE_MAX); /* an answer for each EFFECT_FETCH, which are bounded */

@@ -23,12 +23,13 @@
 
 enum { DIGESTS_KEPT = 64 };
 
-#define TICK_MS            10
-#define STATUS_MS          500
-#define DIGEST_EVERY_SLOTS 4096 /* the leader asks for a comparison this often */
-#define VERIFY_TIMEOUT_NS  (5 * NS_PER_S)
-#define STOP_DRAIN_NS      (2 * NS_PER_S) /* for what waits, while new calls still come */
-#define STOP_LIMIT_NS      (9 * NS_PER_S) /* then the process ends all the same */
+#define TICK_MS              10
+#define FRONTEND_EVERY_TICKS 10
+#define STATUS_MS            500
+#define DIGEST_EVERY_SLOTS   4096 /* the leader asks for a comparison this often */
+#define VERIFY_TIMEOUT_NS    (5 * NS_PER_S)
+#define STOP_DRAIN_NS        (2 * NS_PER_S) /* for what waits, while new calls still come */
+#define STOP_LIMIT_NS        (9 * NS_PER_S) /* then the process ends all the same */
 
 /* Votes the log holds above what the store has applied, for the core. */
 struct accepted {
@@ -79,6 +80,7 @@ struct node {
     struct driver *driver; /* NULL until the cluster is formed */
     struct clients clients;
     struct reads reads;
+    pthread_t loop_thread;
     bool pins_conflict; /* a member is not who it was: said in status */
 
     /* set by other threads, taken by the loop after uv_async_send(&wake) */
@@ -89,6 +91,7 @@ struct node {
     struct queue from_log; /* answers of logger_read() */
     struct queue digests;  /* FS_DIGEST changes */
 
+    uint64_t ticks;
     uint64_t durable_seen, applied_seen, checkpointed_seen;
 
     pthread_mutex_t frontend_lock; /* the store thread uses it; the loop replaces it */

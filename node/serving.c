@@ -30,7 +30,8 @@ void serving_wake(void *context)
 
 static void backend_submit(void *context, struct request *r)
 {
-    clients_submit(&((struct node *)context)->clients, r);
+    struct node *n = context;
+    clients_submit(&n->clients, r, !pthread_equal(pthread_self(), n->loop_thread));
 }
 
 static void backend_read(void *context, struct request *r)
@@ -282,10 +283,7 @@ static void submit_own(struct node *n, const struct fs_command *c, bool is_reap)
     own->is_reap = is_reap;
     own->request =
         (struct request){.bytes = copy, .size = (uint32_t)size, .complete = own_request_complete};
-    own->request.submitted_ns = clock_now_ns();
-    /* Never waits, so that the loop cannot wait for itself. */
-    if (queue_push(&n->clients.incoming, &own->request.item, size) < 0)
-        own_request_complete(&own->request, -EAGAIN, NULL);
+    clients_submit(&n->clients, &own->request, false);
 }
 
 void serving_reap(struct node *n)

@@ -29,7 +29,7 @@ static void submit(struct clients *c, struct ended *e)
     *e = (struct ended){
         .request = {.bytes = malloc(4), .size = 4, .complete = on_complete}};
     memset(e->request.bytes, 1, 4);
-    clients_submit(c, &e->request);
+    clients_submit(c, &e->request, true);
 }
 
 static struct clients *opened(void)
