@@ -5,7 +5,7 @@
 #include "fs/apply.h"
 #include "fs/chunk.h"
 
-enum { DIR_SIZE = 4096, DIR_BLOCKS = 8 }; /* what ls and du are used to */
+enum { DIR_SIZE = 4096 }; /* what ls is used to */
 
 /* The parent must be a directory that can get entries, the name free. */
 static int check_new(struct apply *a, struct dirent_name *n, struct inode *parent)

@@ -142,6 +142,7 @@ int store_checkpoint_begin(struct store *s, struct store_checkpoint **out)
         atomic_store(&s->checkpointing, false);
         return rc;
     }
+    atomic_store(&s->pages_at_checkpoint, atomic_load(&s->pages));
     *out = c;
     return 0;
 }

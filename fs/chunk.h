@@ -11,7 +11,7 @@
 
 /* By measurement; see docs/ARCHITECTURE.md. */
 #ifndef CHUNK_SIZE
-#define CHUNK_SIZE (UINT64_C(64) * 1024)
+#define CHUNK_SIZE (UINT64_C(32) * 1024)
 #endif
 
 enum { CHUNK_HASH_SIZE = 16, CHUNK_KEY_SIZE = 16 };

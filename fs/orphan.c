@@ -11,7 +11,7 @@
 #include "fs/xattr.h"
 
 enum {
-    FREED_AT_ONCE_BLOCKS = 64 * 8, /* a chunk has 8 blocks at least: 64 chunks at most */
+    FREED_AT_ONCE_BLOCKS = 256 * 8, /* a chunk has 8 blocks at least: 256 chunks at most */
     ORPHAN_VERSION = 1,
     KEY_SIZE = 1 + 8,                         /* kind, number */
     HELD_SIZE_MAX = 1 + 1 + SESSIONS_MAX * 8, /* version, count, node ids in ascending order */

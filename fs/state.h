@@ -46,7 +46,8 @@ struct store {
     _Atomic uint64_t applied, time_ns, checkpointed; /* committed; any thread */
 
     MDB_txn *pinned; /* keeps the pages of the last durable checkpoint; see fs/checkpoint.h */
-    _Atomic bool checkpointing; /* between begin and finish */
+    _Atomic bool checkpointing;                  /* between begin and finish */
+    _Atomic uint64_t pages_at_checkpoint, pages; /* of the file */
 };
 
 /* The one border where LMDB's codes become -errno. MDB_NOTFOUND is -ENOENT. */

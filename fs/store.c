@@ -93,6 +93,13 @@ static int flush(struct store *s)
     return rc ? rc : meta_store(s);
 }
 
+static void count_pages(struct store *s)
+{
+    MDB_envinfo info;
+    if (mdb_env_info(s->env, &info) == 0)
+        atomic_store(&s->pages, info.me_last_pgno + 1);
+}
+
 int store_commit(struct store *s)
 {
     ASSERT(s->txn != NULL);
@@ -110,6 +117,7 @@ int store_commit(struct store *s)
     s->committed = s->meta;
     atomic_store(&s->time_ns, s->meta.time_ns);
     atomic_store(&s->applied, s->meta.applied);
+    count_pages(s);
     return 0;
 }
 
@@ -144,6 +152,11 @@ uint64_t store_time_ns(const struct store *s)
 uint64_t store_checkpointed(const struct store *s)
 {
     return atomic_load(&s->checkpointed);
+}
+
+uint64_t store_grown(const struct store *s)
+{
+    return (atomic_load(&s->pages) - atomic_load(&s->pages_at_checkpoint)) * s->page_size;
 }
 
 bool store_has_garbage(const struct store *s)
@@ -362,6 +375,8 @@ static int load_in_batch(struct store *s)
     atomic_store(&s->applied, s->meta.applied);
     atomic_store(&s->time_ns, s->meta.time_ns);
     atomic_store(&s->checkpointed, s->meta.applied);
+    count_pages(s);
+    atomic_store(&s->pages_at_checkpoint, atomic_load(&s->pages));
     return rc;
 }
 

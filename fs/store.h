@@ -1,8 +1,9 @@
-/* fs/store.h: the replicated state in LMDB: opened, changed in batches, read, checkpointed (DESIGN §5).
+/* fs/store.h: the replicated state in LMDB: opened, changed in batches, read, checkpointed (DESIGN
+ * §5).
  *
  * Changes: one thread (the store thread). Reads: any thread, through a reader. Nothing but 0 and
- * -errno leaves this module; an error of a change means that this host's disk failed or is full: the
- * batch is aborted and the node must leave the quorum. */
+ * -errno leaves this module; an error of a change means that this host's disk failed or is full:
+ * the batch is aborted and the node must leave the quorum. */
 #ifndef FS_STORE_H
 #define FS_STORE_H
 
@@ -15,9 +16,9 @@
 
 struct store;
 
-/* Open STATE/`checkpoint`'s environment: put the saved metas back, remove LMDB's lock file, open, pin
- * that snapshot. A new directory gets an empty filesystem (root: mode 0755, owner 0:0, times 0).
- * 0; -EBADMSG: damaged; -errno; @error is what a person reads. */
+/* Open STATE/`checkpoint`'s environment: put the saved metas back, remove LMDB's lock file, open,
+ * pin that snapshot. A new directory gets an empty filesystem (root: mode 0755, owner 0:0, times
+ * 0). 0; -EBADMSG: damaged; -errno; @error is what a person reads. */
 int store_open(const char *state_dir, struct store **out, char *error, size_t error_size);
 void store_close(struct store *s);
 
@@ -25,11 +26,15 @@ void store_close(struct store *s);
 uint64_t store_applied(const struct store *s);
 uint64_t store_time_ns(const struct store *s);
 uint64_t store_checkpointed(const struct store *s);
+/* Bytes the environment's file has grown by since the last checkpoint began. LMDB cannot reuse what
+ * was freed since then (a small commit frees some 50 KiB): a checkpoint is due when this gets
+ * large. Any thread. */
+uint64_t store_grown(const struct store *s);
 
 /* ---- changes: store thread ---- */
 
-/* What one slot did that the kernel caches of this host, or its open files, need to know. Valid during
- * the callback. */
+/* What one slot did that the kernel caches of this host, or its open files, need to know. Valid
+ * during the callback. */
 enum fs_change_kind {
     FS_ENTRY_GONE, /* (parent, name) no longer names ino */
     FS_ORPHANED,   /* ino has no name any more; sessions may hold it: send FS_FORGET when this host
@@ -53,8 +58,9 @@ struct store_applied {
 };
 
 int store_begin(struct store *s);
-/* Apply the command decided in @slot (the next one after the last) inside the open batch. @on_change
- * may be NULL. A command whose bytes do not decode is an agreed EINVAL. 0 or -errno (abort). */
+/* Apply the command decided in @slot (the next one after the last) inside the open batch.
+ * @on_change may be NULL. A command whose bytes do not decode is an agreed EINVAL. 0 or -errno
+ * (abort). */
 int store_apply(struct store *s, uint64_t slot, uint64_t time_ns, const struct command *command,
                 struct store_applied *result,
                 void (*on_change)(void *context, const struct fs_change *change), void *context);
@@ -91,7 +97,7 @@ int store_lookup(struct store_reader *r, uint64_t parent, const char *name, size
  * from; cookies are stable under change. Stops when @each returns non-zero. */
 struct store_dirent {
     uint64_t ino, cookie;
-    uint32_t mode; /* type bits only */
+    uint32_t mode;    /* type bits only */
     const char *name; /* NUL-terminated, valid during the callback */
     uint32_t name_size;
 };
@@ -114,7 +120,7 @@ int64_t store_listxattr(struct store_reader *r, uint64_t ino, char *list, size_t
 int64_t store_seek(struct store_reader *r, uint64_t ino, uint64_t offset, int whence);
 
 struct store_usage {
-    uint64_t inodes, bytes; /* in the state: the same on every replica */
+    uint64_t inodes, bytes;         /* in the state: the same on every replica */
     uint64_t disk_total, disk_free; /* of this host's state directory */
     uint64_t orphans;
 };
