@@ -229,6 +229,8 @@ static int write_file(const char *dir, const char *name, const char *text, size_
         rc = write_synced(path_new, text, size);
     if (rc == 0 && renameat2(AT_FDCWD, path_new, AT_FDCWD, path, flags) < 0)
         rc = -errno;
+    if (rc == -EINVAL && rename(path_new, path) == 0) /* a filesystem that knows no flags */
+        rc = 0;
     if (rc == 0)
         rc = sync_directory(dir);
     return rc;
@@ -576,6 +578,13 @@ int config_lock(const char *dir)
         return -errno;
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         rc = -errno;
+        close(fd);
+        return rc;
+    }
+    /* An init that was killed may have left names that a power cut would still take away: this
+     * node's id must not go once it is in use. */
+    rc = sync_directory(dir);
+    if (rc < 0) {
         close(fd);
         return rc;
     }

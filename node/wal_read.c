@@ -10,7 +10,7 @@
 #include "base/assert.h"
 
 enum { READ_SLOTS = 256 };
-#define READ_BYTES (16 * MIB) /* of batches for one window; more only if a single slot needs it */
+#define READ_BYTES (16 * MIB) /* of batches for one window, at most */
 
 struct found {
     const struct segment *segment; /* NULL: the log does not hold the slot */
@@ -20,6 +20,7 @@ struct found {
 
 struct slots {
     uint64_t first, last;
+    uint64_t next; /* lowest slot above last that the log holds, or may hold; 0: none */
     struct found found[READ_SLOTS];
 };
 
@@ -42,22 +43,10 @@ static uint64_t batch_bytes(const struct wal *w, uint64_t first, uint64_t last)
     return bytes;
 }
 
-/* First slot at or after @slot that some batch may hold; 0: none. */
-static uint64_t next_held(const struct wal *w, uint64_t slot)
+static void offer_next(struct slots *slots, uint64_t slot)
 {
-    uint64_t next = 0;
-    for (uint32_t i = 0; i < w->live_count; i++) {
-        const struct segment *s = w->live[i];
-        if (s->slot_max < slot)
-            continue;
-        for (uint32_t j = 0; j < s->place_count; j++) {
-            const struct batch_place *p = &s->places[j];
-            uint64_t at = p->slot_min > slot ? p->slot_min : slot;
-            if (p->slot_max >= slot && (next == 0 || at < next))
-                next = at;
-        }
-    }
-    return next;
+    if (slots->next == 0 || slot < slots->next)
+        slots->next = slot;
 }
 
 static int find_in_batch(struct wal *w, const struct segment *s, const struct batch_place *place,
@@ -71,28 +60,46 @@ static int find_in_batch(struct wal *w, const struct segment *s, const struct ba
     if (header.use != s->use)
         return -EBADMSG;
     struct batch_record record;
-    for (uint32_t index = 0; (rc = batch_next_record(&records, &record)) > 0; index++)
-        if (record.slot >= slots->first && record.slot <= slots->last)
+    for (uint32_t index = 0; (rc = batch_next_record(&records, &record)) > 0; index++) {
+        if (record.slot > slots->last)
+            offer_next(slots, record.slot);
+        else if (record.slot >= slots->first)
             slots->found[record.slot - slots->first] = (struct found){s, place->offset, index};
+    }
     return rc;
+}
+
+static int find_in_segment(struct wal *w, const struct segment *s, struct slots *slots)
+{
+    for (uint32_t i = 0; i < s->place_count; i++) {
+        const struct batch_place *p = &s->places[i];
+        if (p->slot_min > slots->last)
+            offer_next(slots, p->slot_min);
+        if (!overlaps(p->slot_min, p->slot_max, slots->first, slots->last))
+            continue;
+        int rc = find_in_batch(w, s, p, slots);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
 }
 
 /* Where each slot of the window was written last. */
 static int find_slots(struct wal *w, struct slots *slots)
 {
+    slots->next = 0;
     memset(slots->found, 0, sizeof slots->found);
     for (uint32_t i = 0; i < w->live_count; i++) {
         const struct segment *s = w->live[i];
-        if (!overlaps(s->slot_min, s->slot_max, slots->first, slots->last))
+        if (s->slot_max < slots->first)
             continue;
-        for (uint32_t j = 0; j < s->place_count; j++) {
-            const struct batch_place *p = &s->places[j];
-            if (!overlaps(p->slot_min, p->slot_max, slots->first, slots->last))
-                continue;
-            int rc = find_in_batch(w, s, p, slots);
-            if (rc < 0)
-                return rc;
+        if (s->slot_min > slots->last) {
+            offer_next(slots, s->slot_min);
+            continue;
         }
+        int rc = find_in_segment(w, s, slots);
+        if (rc < 0)
+            return rc;
     }
     return 0;
 }
@@ -145,15 +152,14 @@ static int read_found(struct wal *w, const struct found *f, struct pvalue *pvalu
     return pvalue->command ? 0 : -ENOMEM;
 }
 
-/* A window from @first on that takes no more reading than READ_BYTES. */
-static struct slots *choose_window(const struct wal *w, uint64_t first, uint64_t last,
-                                   struct slots *slots)
+/* A window from @first on, of batches of no more than @bytes_max, but for a single slot. */
+static void choose_window(const struct wal *w, uint64_t first, uint64_t last, uint64_t bytes_max,
+                          struct slots *slots)
 {
     slots->first = first;
     slots->last = last - first < READ_SLOTS ? last : first + READ_SLOTS - 1;
-    while (slots->last > first && batch_bytes(w, first, slots->last) > READ_BYTES)
+    while (slots->last > first && batch_bytes(w, first, slots->last) > bytes_max)
         slots->last = first + (slots->last - first) / 2;
-    return slots;
 }
 
 struct reading {
@@ -165,20 +171,18 @@ struct reading {
 /* 1: enough. */
 static int give_slots(struct wal *w, const struct slots *slots, struct reading *r)
 {
-    for (uint64_t slot = slots->first; slot <= slots->last; slot++) {
-        const struct found *f = &slots->found[slot - slots->first];
+    for (uint64_t i = 0; i <= slots->last - slots->first; i++) {
+        const struct found *f = &slots->found[i];
         if (!f->segment)
             continue;
         struct pvalue pvalue;
         int rc = read_found(w, f, &pvalue);
         if (rc < 0)
             return rc;
-        ASSERT(pvalue.slot == slot);
+        ASSERT(pvalue.slot == slots->first + i);
         r->bytes += pvalue.command->size;
         if (r->each(r->context, &pvalue) != 0 || r->bytes >= r->bytes_max)
             return 1;
-        if (slot == UINT64_MAX)
-            break;
     }
     return 0;
 }
@@ -191,21 +195,19 @@ int wal_read(struct wal *w, uint64_t first, uint64_t last, uint64_t bytes_max,
     if (first <= w->state.collected)
         first = w->state.collected + 1;
     struct reading r = {.bytes_max = bytes_max, .each = each, .context = context};
+    /* No more is searched at once than will be given, or a small answer out of large batches would
+     * read many times its size. */
+    uint64_t window_bytes = bytes_max < READ_BYTES ? bytes_max : READ_BYTES;
     struct slots *slots = malloc(sizeof *slots);
     if (!slots)
         return -ENOMEM;
     int rc = 0;
-    while (rc == 0 && first <= last) {
-        first = next_held(w, first);
-        if (first == 0 || first > last)
-            break;
-        choose_window(w, first, last, slots);
+    while (rc == 0 && first != 0 && first <= last) {
+        choose_window(w, first, last, window_bytes, slots);
         rc = find_slots(w, slots);
         if (rc == 0)
             rc = give_slots(w, slots, &r);
-        if (slots->last == UINT64_MAX)
-            break;
-        first = slots->last + 1;
+        first = slots->next;
     }
     free(slots);
     return rc < 0 ? rc : 0;

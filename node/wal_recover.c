@@ -532,8 +532,8 @@ static int open_directory(struct recovery *r)
     struct wal *w = r->w;
     char path[WAL_PATH_SIZE + 32];
     int rc = w->io.make_directory(w->io.context, w->directory);
-    /* A killed daemon may have left a name that a power cut would still take away, together with what
-     * is synced into that file from here on. */
+    /* A killed daemon may have left a name that a power cut would still take away, together with
+     * what is synced into that file from here on. */
     if (rc == 0)
         rc = w->io.sync_directory(w->io.context, w->directory);
     if (rc == 0)

@@ -316,7 +316,7 @@ static void run_history(uint64_t seed)
 
 int main(int argc, char **argv)
 {
-    uint64_t seed = 0, histories = 1500;
+    uint64_t seed = 0, histories = 800;
     if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
         return 1;
     for (int i = 1; i + 1 < argc; i += 2) {

@@ -282,6 +282,16 @@ Test(wal, a_read_stops_after_the_bytes_or_when_told_and_leaves_out_what_is_not_h
     log_end(&l);
 }
 
+Test(wal, a_read_sees_what_was_synced_since_the_one_before)
+{
+    struct log l = log_new();
+    for (uint64_t slot = 1; slot <= 60; slot++) {
+        accept_batches(l.wal, slot, slot, 300);
+        expect_slots(l.wal, 1, slot);
+    }
+    log_end(&l);
+}
+
 Test(wal, one_append_after_another_without_a_sync_stays_bounded_in_memory)
 {
     struct log l = log_new();
@@ -341,6 +351,9 @@ Test(wal, recycles_segments_in_which_all_slots_are_collected)
     cr_expect_leq(view.segments, 4);
     cr_expect_leq(l.wal->id_next, 6); /* as many files as the log ever was long */
     cr_expect_eq(view.slot_first, 361);
+    expect_slots(l.wal, 361, 400);
+    for (uint32_t i = 0; i < l.wal->live_count; i++)
+        cr_expect_leq(l.wal->live[i]->place_count, SEGMENT / WAL_BLOCK_SIZE);
     log_reopen(&l);
     cr_expect_geq(l.recovered.collected,
                   350); /* a mark that freed nothing rides with the next batch */
