@@ -152,17 +152,17 @@ int store_checkpoint_finish(struct store *s, struct store_checkpoint *c)
     int rc = store_errno(mdb_env_sync(s->env, 1));
     if (rc == 0)
         rc = checkpoint_save(s->state_dir, &c->checkpoint);
-    /* After a failure nobody knows which of the two files a restart will find: keep both pinned
-     * until the node has stopped. */
-    MDB_txn *unpinned = rc ? c->pinned : s->pinned;
     if (rc == 0) {
+        mdb_txn_abort(s->pinned);
         s->pinned = c->pinned;
         atomic_store(&s->checkpointed, c->checkpoint.applied);
-        mdb_txn_abort(unpinned);
+        atomic_store(&s->checkpointing, false);
+    } else {
+        /* Nobody knows which of the two a restart will find: both stay pinned until the node stops,
+         * which it must now. */
+        s->pinned_in_doubt = c->pinned;
     }
     checkpoint_free(&c->checkpoint);
-    if (rc == 0)
-        atomic_store(&s->checkpointing, false);
     free(c);
     return rc;
 }

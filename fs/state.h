@@ -46,7 +46,8 @@ struct store {
     _Atomic uint64_t applied, time_ns, checkpointed; /* committed; any thread */
 
     MDB_txn *pinned; /* keeps the pages of the last durable checkpoint; see fs/checkpoint.h */
-    _Atomic bool checkpointing;                  /* between begin and finish */
+    MDB_txn *pinned_in_doubt;   /* ... of one that failed: it may be what a restart finds */
+    _Atomic bool checkpointing; /* between begin and finish; for ever after a failure */
     _Atomic uint64_t pages_at_checkpoint, pages; /* of the file */
 };
 

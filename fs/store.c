@@ -221,7 +221,9 @@ static void env_close(struct store *s)
 {
     if (s->pinned)
         mdb_txn_abort(s->pinned);
-    s->pinned = NULL;
+    if (s->pinned_in_doubt)
+        mdb_txn_abort(s->pinned_in_doubt);
+    s->pinned = s->pinned_in_doubt = NULL;
     if (s->env)
         mdb_env_close(s->env);
     s->env = NULL;

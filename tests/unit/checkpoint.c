@@ -154,6 +154,7 @@ static int try_checkpoint(void)
 Test(checkpoint, that_failed_leaves_the_one_before_or_itself)
 {
     int failures = 0;
+    store_fixture_checkpoint(&f); /* the session is in it */
     for (fail_at = 1;; fail_at++) {
         char name[16];
         snprintf(name, sizeof name, "f%d", fail_at);
