@@ -40,8 +40,10 @@ enum event_kind {
     EVENT_MESSAGE, /* from a member, oneself included */
     EVENT_SUBMIT,  /* an own client's command: keep it until it is decided, propose or forward it */
     EVENT_READ,    /* an own client wants to read: number `read`, growing by one */
-    EVENT_APPLIED, /* the store applied every slot <= `applied`, durably every one <= `checkpointed`
-                    */
+    EVENT_APPLIED, /* the store applied every slot <= `applied`, durably every one <=
+                      `checkpointed`. A checkpoint is durable only after the log is, with all those
+                      slots' records: or nobody may be left who can tell another node what was
+                      decided there */
     EVENT_FLUSH,   /* end of a batch of events: send what was gathered (p2a, p2b, decided, ...) */
     EVENT_HANDOVER, /* give the leadership to the best other member, if one can take it */
 };

@@ -1,0 +1,355 @@
+/* tests/sim/sim.c: random histories of a simulated cluster, one per seed.
+ *
+ *   sim                                  the seeds that once found a bug, then a default sweep
+ *   sim --seed X [--count N]             N histories from seed X on
+ *   sim --seconds S [--seed X]           as many as fit
+ *   sim --profile swarm|crash|network|lease|burst
+ *   sim --seed X --trace                 one history, with its last events
+ */
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/support/cluster_sim.h"
+
+enum { DEFAULT_COUNT = 2000 };
+#define DEFAULT_SEED UINT64_C(0x9e3779b97f4a7c15)
+#define SETTLE_NS    (12 * NS_PER_S) /* after the faults everything outstanding is done within */
+
+/* Faults a history may have; each seed turns some on (swarm testing, Groce et al. 2012). */
+enum fault {
+    CRASH,
+    CRASH_ALL,
+    PAUSE,
+    CUT_ONE_WAY,
+    ISOLATE,
+    PARTITION,
+    SLOW_DISK,
+    HAND_OVER,
+    WALL,
+    FAULTS
+};
+
+struct profile {
+    const char *name;
+    uint32_t faults;   /* mask that may be on */
+    bool all_on;       /* no coin */
+    uint64_t fault_ns; /* mean time between faults */
+};
+
+static const struct profile profiles[] = {
+    {"swarm", (1 << FAULTS) - 1, false, 300 * NS_PER_MS},
+    {"crash", 1 << CRASH | 1 << CRASH_ALL | 1 << SLOW_DISK, true, 150 * NS_PER_MS},
+    {"network", 1 << CUT_ONE_WAY | 1 << ISOLATE | 1 << PARTITION | 1 << HAND_OVER, true,
+     200 * NS_PER_MS},
+    {"lease", 1 << PAUSE | 1 << ISOLATE | 1 << CRASH | 1 << HAND_OVER, true, 250 * NS_PER_MS},
+    {"burst", 1 << CRASH | 1 << PAUSE | 1 << ISOLATE, true, 600 * NS_PER_MS},
+};
+
+/* Seeds that found a bug, with the profile that did; always run first. */
+static const struct {
+    uint64_t seed;
+    const char *profile;
+} found[] = {
+    {0, "swarm"},
+};
+
+struct history {
+    struct cluster *c;
+    struct prng prng;
+    uint32_t nodes, faults;
+    uint64_t fault_ns;
+};
+
+static uint64_t current_seed;
+static const struct profile *current_profile;
+static char program[256];
+static uint64_t settle_ns_max;
+
+static void print_replay(void)
+{
+    char line[512];
+    int size =
+        snprintf(line, sizeof line, "replay: %s --seed 0x%016" PRIx64 " --profile %s --trace\n",
+                 program, current_seed, current_profile->name);
+    ssize_t written = write(STDERR_FILENO, line, (size_t)size);
+    (void)written;
+}
+
+static void on_abort(int signal_number)
+{
+    (void)signal_number;
+    print_replay();
+    _exit(3);
+}
+
+static bool coin(struct history *h, uint64_t in)
+{
+    return prng_below(&h->prng, in) == 0;
+}
+
+static struct cluster_options choose_options(struct history *h, bool trace)
+{
+    static const uint32_t sizes[] = {1, 3, 3, 3, 3, 5, 5, 2, 4};
+    struct prng *r = &h->prng;
+    h->nodes = sizes[prng_below(r, ARRAY_COUNT(sizes))];
+    struct cluster_options o = {.nodes = h->nodes, .seed = prng_next(r), .trace = trace};
+    o.delay_ns_min = 50000;
+    o.delay_ns_max = coin(h, 2) ? 50000 : 50000 + prng_below(r, 20 * NS_PER_MS);
+    o.loss_permille = coin(h, 2) ? 0 : (uint32_t)prng_below(r, 200);
+    o.duplicate_permille = coin(h, 2) ? 0 : (uint32_t)prng_below(r, 200);
+    o.spike_permille = coin(h, 2) ? 0 : (uint32_t)prng_below(r, 100);
+    o.spike_ns = prng_below(r, 3 * NS_PER_S);
+    o.sync_ns_min = 100000;
+    o.sync_ns_max = coin(h, 2) ? 200000 : prng_below(r, 60 * NS_PER_MS) + 200000;
+    o.apply_ns_max = coin(h, 2) ? 100000 : prng_below(r, 300 * NS_PER_MS) + 1;
+    o.client_ns = NS_PER_MS + prng_below(r, 100 * NS_PER_MS);
+    o.outstanding_max = 1 + (uint32_t)prng_below(r, 60);
+    o.padding_max = coin(h, 8) ? (uint32_t)prng_below(r, 400000) : 0;
+    o.clocks_drift = coin(h, 2);
+    o.walls_jump = coin(h, 2);
+    if (strcmp(current_profile->name, "burst") == 0) {
+        o.client_ns = 30000;
+        o.outstanding_max = 200;
+    }
+    return o;
+}
+
+static void partition(struct history *h)
+{
+    uint64_t side = prng_next(&h->prng);
+    for (uint32_t i = 0; i < h->nodes; i++) {
+        for (uint32_t j = 0; j < h->nodes; j++)
+            cluster_cut(h->c, i, j, (side >> i & 1) != (side >> j & 1));
+    }
+}
+
+static void crash_all(struct history *h)
+{
+    for (uint32_t i = 0; i < h->nodes; i++)
+        cluster_crash(h->c, i);
+}
+
+static uint32_t leader_or_any(struct history *h)
+{
+    uint32_t leader = cluster_leader(h->c);
+    bool any = leader == h->nodes || coin(h, 2);
+    return any ? (uint32_t)prng_below(&h->prng, h->nodes) : leader;
+}
+
+static void inject(struct history *h, enum fault fault)
+{
+    struct prng *r = &h->prng;
+    uint32_t node = leader_or_any(h), other = (uint32_t)prng_below(r, h->nodes);
+    switch (fault) {
+    case CRASH:
+        cluster_crash(h->c, node);
+        break;
+    case CRASH_ALL:
+        if (coin(h, 4))
+            crash_all(h);
+        break;
+    case PAUSE:
+        cluster_pause(h->c, node, prng_below(r, 3 * NS_PER_S));
+        break;
+    case CUT_ONE_WAY:
+        cluster_cut(h->c, node, other, true);
+        break;
+    case ISOLATE:
+        cluster_isolate(h->c, node, true);
+        break;
+    case PARTITION:
+        partition(h);
+        break;
+    case SLOW_DISK:
+        cluster_slow_disk(h->c, node, coin(h, 2) ? 0 : prng_below(r, 1500 * NS_PER_MS));
+        break;
+    case HAND_OVER:
+        cluster_hand_over(h->c, node);
+        break;
+    case WALL:
+        cluster_jump_wall(h->c, node,
+                          (int64_t)prng_below(r, 4 * NS_PER_S) - (int64_t)(2 * NS_PER_S));
+        break;
+    case FAULTS:
+        break;
+    }
+}
+
+static void repair(struct history *h)
+{
+    uint32_t node = (uint32_t)prng_below(&h->prng, h->nodes);
+    if (coin(h, 2))
+        cluster_restart(h->c, node);
+    else if (coin(h, 2))
+        cluster_heal(h->c);
+    else
+        cluster_isolate(h->c, node, false);
+}
+
+static void make_trouble(struct history *h)
+{
+    uint64_t end_ns = cluster_now_ns(h->c) + NS_PER_S + prng_below(&h->prng, 6 * NS_PER_S);
+    while (cluster_now_ns(h->c) < end_ns && !cluster_failure(h->c)) {
+        cluster_run(h->c, prng_below(&h->prng, 2 * h->fault_ns));
+        enum fault fault = (enum fault)prng_below(&h->prng, FAULTS);
+        if (coin(h, 2))
+            repair(h);
+        else if (h->faults >> fault & 1)
+            inject(h, fault);
+    }
+}
+
+static bool is_settled(const struct cluster *c, const void *context)
+{
+    const struct history *h = context;
+    if (!cluster_all_done(c))
+        return false;
+    for (uint32_t i = 0; i < h->nodes; i++) {
+        if (cluster_applied(c, i) != cluster_decided(c))
+            return false;
+    }
+    return true;
+}
+
+static void settle(struct history *h)
+{
+    cluster_heal(h->c);
+    cluster_calm_network(h->c);
+    for (uint32_t i = 0; i < h->nodes; i++) {
+        cluster_slow_disk(h->c, i, 0);
+        cluster_pause(h->c, i, 0);
+        cluster_restart(h->c, i);
+    }
+    cluster_stop_clients(h->c);
+    uint64_t start_ns = cluster_now_ns(h->c);
+    if (!cluster_run_until(h->c, SETTLE_NS, is_settled, h))
+        cluster_fail(h->c,
+                     "liveness: not everything was decided everywhere after the faults ended");
+    if (cluster_now_ns(h->c) - start_ns > settle_ns_max)
+        settle_ns_max = cluster_now_ns(h->c) - start_ns;
+    /* And it still works. */
+    uint64_t id = cluster_failure(h->c) ? 0 : cluster_increment(h->c, 0, 0);
+    cluster_run(h->c, 2 * NS_PER_S);
+    if (!cluster_is_done(h->c, id))
+        cluster_fail(h->c, "liveness: a last command was not decided");
+}
+
+struct totals {
+    uint64_t histories, steps, calls, slots;
+};
+
+static bool run_history(uint64_t seed, const struct profile *profile, bool trace,
+                        struct totals *totals)
+{
+    current_seed = seed;
+    current_profile = profile;
+    struct history h = {.prng = {seed}, .fault_ns = profile->fault_ns};
+    struct cluster_options options = choose_options(&h, trace);
+    h.faults = profile->faults;
+    if (!profile->all_on)
+        h.faults &= (uint32_t)prng_next(&h.prng);
+    h.c = cluster_new(&options);
+    make_trouble(&h);
+    settle(&h);
+    bool is_good = cluster_failure(h.c) == NULL;
+    if (!is_good)
+        fprintf(stderr, "seed 0x%016" PRIx64 ": %s\n", seed, cluster_failure(h.c));
+    if (trace)
+        cluster_print_trace(h.c);
+    totals->histories++;
+    totals->steps += cluster_steps(h.c);
+    totals->calls += cluster_calls_done(h.c);
+    totals->slots += cluster_decided(h.c);
+    cluster_free(h.c);
+    return is_good;
+}
+
+static const struct profile *find_profile(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(profiles); i++) {
+        if (strcmp(profiles[i].name, name) == 0)
+            return &profiles[i];
+    }
+    fprintf(stderr, "sim: no profile %s\n", name);
+    exit(2);
+}
+
+/* Runs it, and once more with its events when it fails. */
+static bool check_history(uint64_t seed, const struct profile *profile, bool trace,
+                          struct totals *totals)
+{
+    if (run_history(seed, profile, trace, totals))
+        return true;
+    if (!trace) {
+        struct totals ignored = {0};
+        run_history(seed, profile, true, &ignored);
+    }
+    print_replay();
+    return false;
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, 's'},    {"count", required_argument, NULL, 'c'},
+        {"profile", required_argument, NULL, 'p'}, {"seconds", required_argument, NULL, 't'},
+        {"trace", no_argument, NULL, 'v'},         {0},
+    };
+    uint64_t seed = DEFAULT_SEED, count = 0;
+    double seconds = 0;
+    const struct profile *only = NULL;
+    bool trace = false, has_seed = false;
+    for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (o == 's') {
+            seed = strtoull(optarg, NULL, 0);
+            has_seed = true;
+        } else if (o == 'c') {
+            count = strtoull(optarg, NULL, 0);
+        } else if (o == 'p') {
+            only = find_profile(optarg);
+        } else if (o == 't') {
+            seconds = strtod(optarg, NULL);
+        } else if (o == 'v') {
+            trace = true;
+        } else {
+            return 2;
+        }
+    }
+    snprintf(program, sizeof program, "%s", argv[0]);
+    signal(SIGABRT, on_abort);
+    if (count == 0)
+        count = seconds > 0 ? UINT64_MAX : has_seed ? 1 : DEFAULT_COUNT;
+    printf("sim: seed 0x%016" PRIx64 " profile %s\n", seed, only ? only->name : "all");
+    fflush(stdout);
+
+    struct totals totals = {0};
+    double start = seconds_now();
+    for (size_t i = 0; !has_seed && i < ARRAY_COUNT(found); i++) {
+        if (!check_history(found[i].seed, find_profile(found[i].profile), trace, &totals))
+            return 1;
+    }
+    for (uint64_t i = 0; i < count && (seconds == 0 || seconds_now() - start < seconds); i++) {
+        const struct profile *p = only ? only : &profiles[i % ARRAY_COUNT(profiles)];
+        if (!check_history(seed + i, p, trace, &totals))
+            return 1;
+    }
+    double took = seconds_now() - start;
+    printf("sim: %" PRIu64 " histories, %" PRIu64 " steps (%.0f/s), %" PRIu64 " slots, %" PRIu64
+           " calls answered, settled within %.2f s; %.1f s\n",
+           totals.histories, totals.steps, (double)totals.steps / took, totals.slots, totals.calls,
+           (double)settle_ns_max / 1e9, took);
+    return 0;
+}

@@ -1,0 +1,177 @@
+/* tests/support/cluster_internal.h: what the files of cluster_sim share. */
+#ifndef SUPPORT_CLUSTER_INTERNAL_H
+#define SUPPORT_CLUSTER_INTERNAL_H
+
+#include "tests/support/cluster_sim.h"
+#include "tests/support/machine.h"
+
+/* A message on its way, with everything it points to. */
+struct packet {
+    uint32_t refs;
+    struct message message;
+    struct pvalue pvalues[];
+};
+
+enum sim_kind { SIM_DELIVER, SIM_TICK, SIM_FLUSH, SIM_SYNCED, SIM_APPLY, SIM_CLIENT };
+
+struct sim_event {
+    uint64_t at_ns, order; /* in this order */
+    enum sim_kind kind;
+    uint32_t node, from;
+    uint32_t life; /* of the node; other lives' timers are void */
+    struct packet *packet;
+};
+
+enum call_state { CALL_OPEN, CALL_DONE, CALL_LOST };
+
+struct call {
+    uint32_t node, life;
+    uint32_t counter;
+    bool is_read;
+    enum call_state state;
+    uint64_t number; /* sequence of an increment, number of a read */
+    uint64_t floor;  /* the counter when it began: the least it may answer */
+    uint64_t value;
+    uint32_t applied; /* times, as new: at most once */
+};
+
+/* An effect that waits for the disk: a message, or a fetch. */
+struct held_effect {
+    uint64_t after;
+    uint32_t to;
+    struct packet *packet; /* NULL: a fetch */
+    uint64_t first, last;
+};
+
+#define VECTOR(type)                                                                               \
+    struct {                                                                                       \
+        type *at;                                                                                  \
+        size_t count, room;                                                                        \
+    }
+
+void *vector_grow(void *at, size_t *room, size_t count, size_t size);
+#define vector_push(v, value)                                                                      \
+    do {                                                                                           \
+        (v)->at = vector_grow((v)->at, &(v)->room, (v)->count, sizeof *(v)->at);                   \
+        (v)->at[(v)->count++] = (value);                                                           \
+    } while (0)
+
+/* Reads numbered <= read may be answered once `slot` is applied. */
+struct read_index {
+    uint64_t read, slot;
+};
+
+struct sim_node {
+    uint32_t index, life;
+    uint64_t id;
+    bool up;
+    uint64_t paused_until_ns;
+    struct paxos *paxos;
+    bool flush_pending, apply_pending;
+
+    int64_t rate_ppm;
+    uint64_t clock_offset_ns;
+    int64_t wall_offset_ns;
+
+    /* disk */
+    VECTOR(struct persist) log;
+    VECTOR(size_t)
+    last_of_slot;            /* 1 + index of the last durable pvalue record of the slot; 0 none */
+    size_t durable, syncing; /* records; of the sync under way */
+    bool is_syncing;
+    size_t life_base; /* records before this life's PERSIST 1 */
+    uint64_t slow_sync_ns;
+    uint64_t collected;
+    VECTOR(struct held_effect) held;
+
+    /* store */
+    struct machine machine;
+    struct machine_image checkpoint;      /* durable */
+    struct machine_image next_checkpoint; /* once the log is durable through next_records */
+    size_t next_records;                  /* 0: none under way */
+    VECTOR(struct pvalue) decided;        /* not yet applied: from decided_first on */
+    size_t decided_first;
+
+    /* client */
+    uint64_t epoch, nonce, sequence, reads;
+    bool is_opening;
+    VECTOR(uint64_t) open; /* calls under way */
+    uint64_t read_ready;
+    VECTOR(struct read_index) indexes; /* not yet reached */
+
+    /* what others were told: never to be forgotten */
+    struct ballot promised_sent;
+    struct ballot promised_seen;
+    VECTOR(struct ballot) voted; /* by slot */
+    uint64_t decided_seen;
+};
+
+struct slot_record {
+    struct pvalue decided; /* command NULL: not yet */
+    bool is_applied;
+    uint64_t hash;
+};
+
+struct cluster {
+    struct cluster_options options;
+    struct prng prng;
+    uint64_t now_ns, order, steps;
+    char failure[512];
+    VECTOR(struct sim_event) heap;
+    struct sim_node nodes[MEMBERS_MAX];
+    bool cut[MEMBERS_MAX][MEMBERS_MAX];
+    struct effects *effects;
+    bool (*drop)(void *context, uint32_t from, uint32_t to, const struct message *m);
+    void *drop_context;
+    uint64_t sent[MESSAGE_KIND_COUNT];
+    bool clients_stopped;
+
+    VECTOR(struct call) calls; /* id = 1 + index */
+    uint64_t calls_done;
+    VECTOR(struct slot_record) slots;
+    uint64_t decided_max;
+    uint64_t floor[MACHINE_COUNTERS];
+
+    VECTOR(char *) trace;
+    size_t trace_next;
+};
+
+/* cluster_sim.c */
+void cluster_schedule(struct cluster *c, uint64_t in_ns, enum sim_kind kind, struct sim_node *n);
+void cluster_transmit(struct cluster *c, struct sim_node *from, uint32_t to, struct packet *packet);
+struct packet *packet_new(const struct message *m);
+void packet_unref(struct packet *p);
+void cluster_trace(struct cluster *c, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+uint64_t cluster_between(struct cluster *c, uint64_t low, uint64_t high);
+
+/* cluster_node.c */
+void node_boot(struct cluster *c, struct sim_node *n);
+void node_crash(struct cluster *c, struct sim_node *n);
+void node_deinit(struct sim_node *n);
+void node_step(struct cluster *c, struct sim_node *n, struct event *event);
+void node_on_flush(struct cluster *c, struct sim_node *n);
+void node_on_synced(struct cluster *c, struct sim_node *n);
+void node_on_apply(struct cluster *c, struct sim_node *n);
+uint64_t node_clock_ns(const struct cluster *c, const struct sim_node *n);
+
+/* cluster_client.c */
+void client_open(struct cluster *c, struct sim_node *n);
+void client_on_timer(struct cluster *c, struct sim_node *n);
+void client_on_crash(struct cluster *c, struct sim_node *n);
+void client_on_applied(struct cluster *c, struct sim_node *n, const struct pvalue *p,
+                       struct machine_result r);
+void client_on_read_ready(struct cluster *c, struct sim_node *n, uint64_t read, uint64_t slot);
+void client_on_slot(struct cluster *c, struct sim_node *n);
+uint64_t client_increment(struct cluster *c, struct sim_node *n, uint32_t counter);
+uint64_t client_read(struct cluster *c, struct sim_node *n, uint32_t counter);
+
+/* cluster_check.c: one function per invariant */
+void check_decision(struct cluster *c, struct sim_node *n, const struct pvalue *p);
+void check_applied(struct cluster *c, struct sim_node *n, const struct pvalue *p,
+                   struct machine_result r);
+void check_step(struct cluster *c, struct sim_node *n);
+void check_message(struct cluster *c, struct sim_node *n, const struct message *m);
+void check_recovered(struct cluster *c, struct sim_node *n, const struct paxos_recovered *r);
+
+#endif

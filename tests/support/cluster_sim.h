@@ -1,0 +1,88 @@
+/* tests/support/cluster_sim.h: a whole cluster in one process, from one seed: the real core, a
+ * simulated network, disks, clocks, clients, and a state machine; every invariant is checked after
+ * each step. The same seed and the same calls give the same history. */
+#ifndef SUPPORT_CLUSTER_SIM_H
+#define SUPPORT_CLUSTER_SIM_H
+
+#include "base/prng.h"
+#include "consensus/paxos.h"
+
+struct cluster;
+
+struct cluster_options {
+    uint32_t nodes; /* 1..MEMBERS_MAX */
+    uint64_t seed;
+    uint64_t delay_ns_min, delay_ns_max; /* of a message; min == max keeps the order */
+    uint32_t loss_permille, duplicate_permille, spike_permille;
+    uint64_t spike_ns;                 /* at most; of a late message */
+    uint64_t sync_ns_min, sync_ns_max; /* of one disk sync */
+    uint64_t apply_ns_max;             /* until a decided slot is applied */
+    uint64_t client_ns;                /* mean time between a client's calls; 0: no clients */
+    uint32_t outstanding_max;          /* calls of one client */
+    uint32_t padding_max;              /* bytes a command may carry in addition */
+    bool clocks_drift;                 /* rates within CLOCK_RATE_ERROR_PERCENT of each other */
+    bool walls_jump;                   /* wall clocks may say anything */
+    bool trace;                        /* keep lines for cluster_print_trace() */
+};
+
+/* A calm cluster: 0.1 ms links that keep order, 0.2 ms disks, no clients. */
+struct cluster_options cluster_calm(uint32_t nodes, uint64_t seed);
+
+struct cluster *cluster_new(const struct cluster_options *options);
+void cluster_free(struct cluster *c);
+
+/* What went wrong; NULL while nothing has. Nothing more happens in a cluster that failed. */
+const char *cluster_failure(const struct cluster *c);
+/* For checks of a test's own. */
+void cluster_fail(struct cluster *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void cluster_print_trace(const struct cluster *c);
+
+uint64_t cluster_now_ns(const struct cluster *c);
+uint64_t cluster_steps(const struct cluster *c);
+void cluster_run(struct cluster *c, uint64_t ns);
+/* Run until @done(c, context) or @ns have passed; whether it came true. */
+bool cluster_run_until(struct cluster *c, uint64_t ns,
+                       bool (*done)(const struct cluster *c, const void *context),
+                       const void *context);
+/* Until one node leads, serves, and all that run follow it. Its index, or the node count. */
+uint32_t cluster_elect(struct cluster *c, uint64_t ns);
+/* The serving leader with the highest ballot; node count when there is none. */
+uint32_t cluster_leader(const struct cluster *c);
+struct paxos_view cluster_view(const struct cluster *c, uint32_t node);
+uint64_t cluster_applied(const struct cluster *c, uint32_t node);
+bool cluster_is_up(const struct cluster *c, uint32_t node);
+/* Highest slot decided anywhere. */
+uint64_t cluster_decided(const struct cluster *c);
+
+/* Clients. A session is opened by the first call. Ids are > 0. */
+uint64_t cluster_increment(struct cluster *c, uint32_t node, uint32_t counter);
+uint64_t cluster_read(struct cluster *c, uint32_t node, uint32_t counter);
+bool cluster_is_done(const struct cluster *c, uint64_t id);
+uint64_t cluster_value(const struct cluster *c, uint64_t id);
+bool cluster_all_done(const struct cluster *c);
+uint64_t cluster_calls_done(const struct cluster *c);
+void cluster_stop_clients(struct cluster *c);
+
+/* Faults. */
+void cluster_crash(struct cluster *c, uint32_t node); /* loses what was not synced */
+void cluster_restart(struct cluster *c, uint32_t node);
+void cluster_pause(struct cluster *c, uint32_t node, uint64_t ns);
+void cluster_cut(struct cluster *c, uint32_t from, uint32_t to, bool is_cut); /* one way */
+void cluster_isolate(struct cluster *c, uint32_t node, bool is_cut);          /* both ways, all */
+void cluster_heal(struct cluster *c);
+void cluster_slow_disk(struct cluster *c, uint32_t node, uint64_t sync_ns); /* 0: as configured */
+void cluster_hand_over(struct cluster *c, uint32_t node);
+void cluster_jump_wall(struct cluster *c, uint32_t node, int64_t ns);
+/* No more loss, duplication, spikes. */
+void cluster_calm_network(struct cluster *c);
+/* @drop may look at every message on its way, and drop it; NULL: none. */
+void cluster_filter(struct cluster *c,
+                    bool (*drop)(void *context, uint32_t from, uint32_t to,
+                                 const struct message *m),
+                    void *context);
+
+/* Messages that left nodes for others, by kind, since the last reset. */
+uint64_t cluster_sent(const struct cluster *c, enum message_kind kind);
+void cluster_reset_sent(struct cluster *c);
+
+#endif
