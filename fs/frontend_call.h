@@ -14,7 +14,7 @@ struct read_op {
                   struct store_reader *reader);
     uint64_t ino, offset;
     size_t size;
-    int whence;
+    int whence, open_flags;
     const char *name; /* NUL-terminated, or NULL */
     size_t name_size;
 };
@@ -34,6 +34,7 @@ struct call {
             answer_fn *answer;
             uint64_t offset; /* of a WRITE, as the kernel has it */
             uint32_t size;
+            int open_flags;  /* of a CREATE */
             bool look_again; /* EEXIST becomes ESTALE */
         } change;
         struct read_op read;

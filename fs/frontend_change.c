@@ -56,7 +56,8 @@ static int encode(struct request *r, const struct fs_command *command)
     return 0;
 }
 
-static void submit(fuse_req_t fuse, struct fs_command *command, answer_fn *answer)
+static void submit_open(fuse_req_t fuse, struct fs_command *command, answer_fn *answer,
+                        int open_flags)
 {
     struct frontend *f = fuse_req_userdata(fuse);
     if (command->name)
@@ -82,6 +83,7 @@ static void submit(fuse_req_t fuse, struct fs_command *command, answer_fn *answe
     c->u.change.answer = answer;
     c->u.change.offset = command->offset;
     c->u.change.size = command->data_size;
+    c->u.change.open_flags = open_flags;
     c->u.change.look_again = command->op == FS_CREATE && !(command->flags & O_EXCL);
     if (command->op == FS_CREATE)
         command->flags = O_EXCL;
@@ -93,6 +95,11 @@ static void submit(fuse_req_t fuse, struct fs_command *command, answer_fn *answe
     }
     if (call_wait(c))
         f->config.backend.submit(f->config.backend.context, &c->request);
+}
+
+static void submit(fuse_req_t fuse, struct fs_command *command, answer_fn *answer)
+{
+    submit_open(fuse, command, answer, 0);
 }
 
 /* ---- answers ---- */
@@ -110,7 +117,7 @@ static void answer_entry(struct call *c, const struct fs_outcome *outcome)
 
 static void answer_create(struct call *c, const struct fs_outcome *outcome)
 {
-    reply_create(c->frontend, c->fuse, &outcome->attr);
+    reply_create(c->frontend, c->fuse, &outcome->attr, c->u.change.open_flags);
 }
 
 /* The kernel takes the mtime of this answer without dropping cached pages, and would then never
@@ -150,7 +157,7 @@ static void on_create(fuse_req_t fuse, fuse_ino_t parent, const char *name, mode
         .mode = mode,
         .flags = (uint32_t)(file->flags & O_EXCL),
     };
-    submit(fuse, &command, answer_create);
+    submit_open(fuse, &command, answer_create, file->flags);
 }
 
 static void on_mkdir(fuse_req_t fuse, fuse_ino_t parent, const char *name, mode_t mode)

@@ -15,6 +15,9 @@
 
 #define READAHEAD_KIB 4096
 
+/* linux/fuse.h of Debian 12 is older than this. */
+#define INIT_DIRECT_IO_ALLOW_MMAP (UINT32_C(1) << (36 - 32))
+
 static ssize_t device_read(int fd, void *bytes, size_t room, void *context)
 {
     (void)context;
@@ -37,6 +40,10 @@ static void amend_init(const struct frontend *f, struct iovec *iov, int count)
     memcpy(&init, iov[1].iov_base, sizeof(init));
     if (f->capable & FUSE_CAP_PARALLEL_DIROPS)
         init.flags |= FUSE_PARALLEL_DIROPS;
+    /* Shared mappings of descriptors without page cache (see open_as()); Linux before 6.6 ignores
+     * it and refuses those with ENODEV. */
+    init.flags |= FUSE_INIT_EXT;
+    init.flags2 |= INIT_DIRECT_IO_ALLOW_MMAP;
     memcpy(iov[1].iov_base, &init, sizeof(init));
 }
 

@@ -130,7 +130,7 @@ static void serve_open(struct frontend *f, fuse_req_t fuse, const struct read_op
 {
     (void)f;
     struct fs_attr attr;
-    struct fuse_file_info file = {0}; /* no keep_cache: what is cached is dropped, and read anew */
+    struct fuse_file_info file = open_as(op->open_flags);
     int rc = store_getattr(reader, op->ino, &attr);
     if (rc < 0)
         reply_error(fuse, rc);
@@ -142,8 +142,8 @@ static void serve_open(struct frontend *f, fuse_req_t fuse, const struct read_op
  * each have their own. Only an inode that is gone is refused here. */
 static void on_open(fuse_req_t fuse, fuse_ino_t ino, struct fuse_file_info *file)
 {
-    (void)file;
-    serve_now(fuse_req_userdata(fuse), fuse, &(struct read_op){serve_open, .ino = ino});
+    struct read_op op = {serve_open, .ino = ino, .open_flags = file->flags};
+    serve_now(fuse_req_userdata(fuse), fuse, &op);
 }
 
 static void serve_readlink(struct frontend *f, fuse_req_t fuse, const struct read_op *op,

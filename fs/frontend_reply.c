@@ -1,6 +1,7 @@
 #include "fs/frontend_reply.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 #include "base/limits.h"
 
@@ -61,10 +62,18 @@ void reply_entry(struct frontend *f, fuse_req_t fuse, const struct fs_attr *attr
         inode_refs_put(f->inodes, attr->ino, 1);
 }
 
-void reply_create(struct frontend *f, fuse_req_t fuse, const struct fs_attr *attr)
+struct fuse_file_info open_as(int flags)
+{
+    /* No keep_cache: what is cached is dropped, and read anew. */
+    return (struct fuse_file_info){
+        .direct_io = (flags & O_ACCMODE) == O_WRONLY || (flags & O_APPEND),
+    };
+}
+
+void reply_create(struct frontend *f, fuse_req_t fuse, const struct fs_attr *attr, int flags)
 {
     struct fuse_entry_param entry = attr_to_entry(attr);
-    struct fuse_file_info file = {0};
+    struct fuse_file_info file = open_as(flags);
     if (inode_refs_get(f->inodes, attr->ino) < 0) {
         fuse_reply_err(fuse, ENOMEM);
         return;

@@ -13,6 +13,12 @@ struct fuse_entry_param attr_to_entry(const struct fs_attr *attr);
 
 /* Give the inode to the kernel: counted before the answer, taken back where it did not arrive. */
 void reply_entry(struct frontend *f, fuse_req_t fuse, const struct fs_attr *attr);
-void reply_create(struct frontend *f, fuse_req_t fuse, const struct fs_attr *attr);
+void reply_create(struct frontend *f, fuse_req_t fuse, const struct fs_attr *attr, int flags);
+
+/* How a file is opened with open(2)'s @flags. A descriptor that only writes, or appends, is served
+ * without the page cache: there the kernel cuts a write(2) at each page it has not read, so that
+ * another host's append could fall into the middle of one; and what it cached is dropped at the
+ * next look anyway, since the mtime is another. */
+struct fuse_file_info open_as(int flags);
 
 #endif
