@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "rpc/admin.h"
+#include "rpc/msgpack_check.h"
 #include "tests/support/wire.h"
 
 static struct decoder *decoder;
@@ -327,6 +328,32 @@ Test(codec, refuses_commands_out_of_bounds)
     }
 }
 
+Test(codec, a_p2a_has_an_entry)
+{
+    struct buffer b = {0};
+    pack_head(&b, 2, "p2a", 3);
+    pack_array(&b, 2);
+    pack_u64(&b, 1);
+    pack_u64(&b, 1);
+    pack_u64(&b, 0);
+    pack_array(&b, 0);
+    cr_expect_eq(decode_buffer(&b), -EBADMSG);
+}
+
+Test(codec, text_ends_where_its_field_does)
+{
+    char text[sizeof((struct peer_refuse){0}.reason) + 1];
+    memset(text, 'x', sizeof text);
+    for (int over = 0; over < 2; over++) {
+        struct buffer b = {0};
+        text[sizeof text - 2 + (size_t)over] = '\0';
+        pack_head(&b, 2, "refuse", 1);
+        pack_text(&b, text);
+        text[sizeof text - 2] = 'x';
+        cr_expect_eq(decode_buffer(&b), over ? -EBADMSG : 0, "over by %d", over);
+    }
+}
+
 Test(codec, a_noop_is_not_submitted)
 {
     struct buffer b = {0};
@@ -409,4 +436,40 @@ Test(codec, many_tiny_elements_and_deep_nesting_are_refused_before_they_are_unpa
     bytes[3] = 0xff;
     bytes[4] = 0xfb;
     cr_expect_eq(decode_bytes(bytes, sizeof bytes), -EBADMSG);
+}
+
+Test(codec, the_look_before_unpacking_finds_what_unpacking_would_stumble_over)
+{
+    static const struct {
+        const char *name;
+        uint8_t bytes[12];
+        size_t size;
+        uint32_t elements_max;
+        int rc;
+    } cases[] = {
+        {"nothing", {0}, 0, 9, -EBADMSG},
+        {"nil", {0xc0}, 1, 1, 0},
+        {"two values", {0xc0, 0xc0}, 2, 9, -EBADMSG},
+        {"empty array", {0x90}, 1, 1, 0},
+        {"array", {0x92, 1, 2}, 3, 3, 0},
+        {"array with an element too many", {0x92, 1, 2}, 3, 2, -EBADMSG},
+        {"array that ends early", {0x92, 1}, 2, 9, -EBADMSG},
+        {"map", {0x81, 1, 2}, 3, 3, 0},
+        {"map with an element too many", {0x81, 1, 2}, 3, 2, -EBADMSG},
+        {"map that ends early", {0x81, 1}, 2, 9, -EBADMSG},
+        {"siblings after a full array", {0x92, 0x91, 1, 2}, 4, 4, 0},
+        {"str", {0xa2, 'a', 'b'}, 3, 1, 0},
+        {"str that ends early", {0xa2, 'a'}, 2, 1, -EBADMSG},
+        {"inner str that ends early", {0x91, 0xa3, 'a', 'b'}, 4, 9, -EBADMSG},
+        {"bin 16", {0xc5, 0, 2, 'a', 'b'}, 5, 1, 0},
+        {"bin 16 without its size", {0xc5, 0}, 2, 1, -EBADMSG},
+        {"u64", {0xcf, 1, 2, 3, 4, 5, 6, 7, 8}, 9, 1, 0},
+        {"u64 that ends early", {0xcf, 1, 2, 3, 4, 5, 6, 7}, 8, 1, -EBADMSG},
+        {"double", {0xcb, 1, 2, 3, 4, 5, 6, 7, 8}, 9, 1, 0},
+        {"i8", {0xd0, 0xff}, 2, 1, 0},
+        {"sum of claims that wraps", {0x92, 0xdf, 0xff, 0xff, 0xff, 0xff, 1}, 7, 99, -EBADMSG},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++)
+        cr_expect_eq(msgpack_check(cases[i].bytes, cases[i].size, cases[i].elements_max),
+                     cases[i].rc, "%s", cases[i].name);
 }
