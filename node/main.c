@@ -170,6 +170,7 @@ static void on_tick(uv_timer_t *handle)
     if (n->driver && n->stop_phase != STOP_CLOSING) {
         struct event tick = {.kind = EVENT_TICK};
         driver_step(n->driver, &tick);
+        serving_drain(n);
         serving_reap(n);
         driver_flush(n->driver); /* the burst's end comes only after the next poll */
     }

@@ -28,6 +28,8 @@ enum { DIGESTS_KEPT = 64 };
 #define STATUS_MS            500
 #define DIGEST_EVERY_SLOTS   4096 /* the leader asks for a comparison this often */
 #define VERIFY_TIMEOUT_NS    (5 * NS_PER_S)
+#define PROGRESS_SLOTS       32 /* held slots or bytes from which the loop wants to hear at once */
+#define PROGRESS_BYTES       (2 * MIB)
 #define STOP_DRAIN_NS        (2 * NS_PER_S) /* for what waits, while new calls still come */
 #define STOP_LIMIT_NS        (9 * NS_PER_S) /* then the process ends all the same */
 
@@ -86,6 +88,8 @@ struct node {
     /* set by other threads, taken by the loop after uv_async_send(&wake) */
     _Atomic uint64_t durable;
     _Atomic bool progress, unmounted;
+    _Atomic bool
+        wants_progress;  /* the loop waits for the store; else the next tick is soon enough */
     _Atomic int failure; /* negative errno of a broken disk */
     _Atomic(const char *) failure_doing;
     struct queue from_log; /* answers of logger_read() */

@@ -94,7 +94,8 @@ static void on_progress(void *context)
 {
     struct node *n = context;
     atomic_store(&n->progress, true);
-    uv_async_send(&n->wake);
+    if (atomic_load(&n->wants_progress))
+        uv_async_send(&n->wake);
 }
 
 static void on_store_failure(void *context, const char *doing, int error)
@@ -156,12 +157,20 @@ void serving_on_view(void *context, const struct paxos_view *view)
 {
     struct node *n = context;
     reads_publish(&n->reads, view->decided, view->serving_until_ns);
+    /* A wake-up of the loop for every batch applied would be one in five of all. */
+    atomic_store(&n->wants_progress, n->reads.indexed || view->slots_held >= PROGRESS_SLOTS ||
+                                         view->bytes_held >= PROGRESS_BYTES);
 }
 
 void serving_on_read_ready(void *context, uint64_t read, uint64_t slot)
 {
     struct node *n = context;
     reads_on_index(&n->reads, read, slot);
+    if (!n->reads.indexed)
+        return;
+    /* 1. wanted, 2. looked: the store thread applies, then looks whether it is wanted. */
+    atomic_store(&n->wants_progress, true);
+    reads_on_applied(&n->reads, store_applied(n->store));
 }
 
 static void drain_progress(struct node *n)
