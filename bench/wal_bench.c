@@ -8,6 +8,7 @@
  * each: p50 and p99 of a batch, and batches a second. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
-#include "node/wal.h"
+#include "node/logger.h"
 
 #define FILE_SIZE (64 * MIB)
 
@@ -164,6 +165,76 @@ static void measure_log(const char *dir, const char *name, uint32_t payload, siz
     free(bytes);
 }
 
+/* ---- the log thread ---- */
+
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    uint64_t durable;
+} told = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
+
+static void on_durable(void *context, uint64_t number)
+{
+    (void)context;
+    pthread_mutex_lock(&told.lock);
+    told.durable = number;
+    pthread_mutex_unlock(&told.lock);
+    pthread_cond_signal(&told.changed);
+}
+
+static void on_failure(void *context, int error)
+{
+    (void)context;
+    errno = -error;
+    die("log thread");
+}
+
+/* Keep @depth records on their way; the time of each from its commit until it is told. */
+static void measure_logger(const char *dir, size_t depth, size_t count, uint64_t *slot)
+{
+    static uint8_t bytes[3900];
+    static uint64_t begun[1024];
+    char name[64];
+    struct command command = {.refs = 1, .size = sizeof bytes, .node = 1, .bytes = bytes};
+    struct logger_callbacks callbacks = {.on_durable = on_durable, .on_failure = on_failure};
+    struct logger_view view;
+    struct logger *l;
+    told.durable = 0;
+    if (logger_start(open_log(dir), &callbacks, &l) < 0)
+        die("log thread");
+    sample_count = 0;
+    uint64_t sent = 0, seen = 0, begin = clock_now_ns();
+    while (seen < count) {
+        for (; sent < count && sent - seen < depth; sent++) {
+            struct persist record = {
+                .kind = PERSIST_ACCEPT,
+                .number = sent + 1,
+                .pvalue = {.ballot = {1, 1}, .slot = ++*slot, .command = &command},
+            };
+            begun[sent % ARRAY_COUNT(begun)] = clock_now_ns();
+            logger_append(l, &record);
+            logger_commit(l);
+        }
+        pthread_mutex_lock(&told.lock);
+        while (told.durable <= seen)
+            pthread_cond_wait(&told.changed, &told.lock);
+        uint64_t durable = told.durable, now = clock_now_ns();
+        pthread_mutex_unlock(&told.lock);
+        for (; seen < durable; seen++)
+            samples[sample_count++] = now - begun[seen % ARRAY_COUNT(begun)];
+    }
+    double seconds = (double)(clock_now_ns() - begin) / 1e9;
+    logger_view(l, &view);
+    qsort(samples, sample_count, sizeof *samples, compare);
+    snprintf(name, sizeof name, "log thread, %zu records in flight", depth);
+    printf("%-34s %8zu B  p50 %7.1f us  p99 %8.1f us  %8.0f records/s  %.1f a sync\n", name,
+           sizeof bytes, (double)samples[sample_count / 2] / 1e3,
+           (double)samples[sample_count * 99 / 100] / 1e3, (double)count / seconds,
+           (double)count / (double)view.syncs);
+    logger_collect(l, *slot);
+    logger_stop(l);
+}
+
 static void measure_replay(const char *dir, uint64_t *slot)
 {
     static uint8_t bytes[3900];
@@ -216,6 +287,8 @@ int main(int argc, char **argv)
     measure_log(path, "log, recycled", 3900, count, &slot);
     measure_log(path, "log, 1 MiB, recycled", 1 << 20, count / 10, &slot);
     measure_log(path, "log, 64 KiB, recycled", 1 << 16, count / 2, &slot);
+    for (size_t depth = 1; depth <= 64; depth *= 8)
+        measure_logger(path, depth, count, &slot);
     measure_replay(path, &slot);
     remove_directory(dir);
     return 0;

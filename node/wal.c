@@ -118,8 +118,7 @@ static int segment_begin(struct wal *w)
     return 0;
 }
 
-/* Its name may come back after a crash, as a free segment: nothing to sync. */
-static int segment_remove(struct wal *w, struct segment *s)
+int wal_segment_remove(struct wal *w, struct segment *s)
 {
     char name[32], path[WAL_PATH_SIZE + 32];
     wal_segment_name(s->id, name);
@@ -291,7 +290,7 @@ int wal_collect(struct wal *w, uint64_t slot)
             w->spares[w->spare_count++] = gone[i];
             continue;
         }
-        rc = segment_remove(w, gone[i]);
+        rc = wal_segment_remove(w, gone[i]);
         if (rc < 0)
             w->failure = rc;
     }

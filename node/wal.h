@@ -2,11 +2,11 @@
  * sync each (DESIGN §5). One thread at a time; node/logger gives it its own.
  *
  * A directory holds segments of WAL_SEGMENT_SIZE, preallocated and recycled rather than deleted. A
- * batch is {magic, use number of the segment, batch number, size, XXH3} and its records; it is written
- * only after the sync of the one before returned. A bad last batch is a torn tail and ends the log; a
- * bad batch before a good later one is corruption: reported, never cut off.
- * Every segment begins with the promise, the collected mark and decided-through, so a segment may go
- * once all votes in it are at or below the durable checkpoint and the collected mark. */
+ * batch is {magic, use number of the segment, batch number, size, XXH3} and its records; it is
+ * written only after the sync of the one before returned. A bad last batch is a torn tail and ends
+ * the log; a bad batch before a good later one is corruption: reported, never cut off. Every
+ * segment begins with the promise, the collected mark and decided-through, so a segment may go once
+ * all votes in it are at or below the durable checkpoint and the collected mark. */
 #ifndef NODE_WAL_H
 #define NODE_WAL_H
 
@@ -26,27 +26,27 @@ struct wal_recovered {
     uint64_t slot_max;        /* highest slot with a pvalue; 0 none */
     bool fresh;               /* the log was made by this call: this node never promised, voted, nor
                                  gave a lease; false from the second start on, records or none */
-    uint64_t torn_bytes;      /* bytes of a torn tail that was cut off, as far as its header arrived;
-                                 0 mostly */
+    uint64_t torn_bytes; /* bytes of a torn tail that was cut off, as far as its header arrived;
+                            0 mostly */
 };
 
-/* Open @dir (created if missing), replay what is there. 0; -EBADMSG: corruption before the synced end
- * (@error says file, offset, and what to do); -errno. */
+/* Open @dir (created if missing), replay what is there, and make durable what replay found. 0;
+ * -EBADMSG: corruption before the synced end (@error says file, offset, and what to do); -errno. */
 int wal_open(const char *dir, struct wal **out, struct wal_recovered *recovered, char *error,
              size_t error_size);
 
-/* Add a record to the batch in memory. Takes nothing; copies. 0, or -errno as wal_sync: a batch that
- * has no room left (8 MiB) is written and synced on the way. */
+/* Add a record to the batch in memory. Takes nothing; copies. 0, or -errno as wal_sync: a batch
+ * that has no room left (8 MiB) is written and synced on the way. */
 int wal_append(struct wal *w, const struct persist *record);
 /* Bytes waiting in the batch; 0: nothing was appended since the last sync. */
 uint64_t wal_batched(const struct wal *w);
 /* Write the batch and fdatasync. 0; -errno: the disk failed: stop the node, never try again. */
 int wal_sync(struct wal *w);
 
-/* The last value the log holds for each slot first..last, ascending, decided or not (the caller knows
- * which are): calls @each with a pvalue whose command is new (the callee owns the reference it is
- * given). Stops after @bytes_max command bytes or when @each returns non-zero. Slots not held are
- * left out. 0 or -errno; -EBADMSG where a record no longer matches its checksum. */
+/* The last value the log holds for each slot first..last, ascending, decided or not (the caller
+ * knows which are): calls @each with a pvalue whose command is new (the callee owns the reference
+ * it is given). Stops after @bytes_max command bytes or when @each returns non-zero. Slots not held
+ * are left out. 0 or -errno; -EBADMSG where a record no longer matches its checksum. */
 int wal_read(struct wal *w, uint64_t first, uint64_t last, uint64_t bytes_max,
              int (*each)(void *context, const struct pvalue *pvalue), void *context);
 

@@ -76,6 +76,8 @@ int wal_open_with(const struct wal_io *io, const char *directory, uint64_t segme
 /* A new segment, allocated, named, durable. */
 int wal_segment_create(struct wal *w, struct segment **out);
 void wal_segment_free(struct wal *w, struct segment *s);
+/* Free it and its file, which may come back after a crash, as a spare one: nothing to sync. */
+int wal_segment_remove(struct wal *w, struct segment *s);
 /* Put a batch into the segment's index. 0 or -ENOMEM. */
 int wal_segment_index(struct segment *s, const struct batch_place *place);
 void wal_path(const struct wal *w, const char *name, char path[WAL_PATH_SIZE + 32]);

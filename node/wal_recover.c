@@ -524,6 +524,11 @@ static int load(struct recovery *r)
         rc = segment_load(r, r->ids[i]);
     if (rc == 0)
         rc = replay(r);
+    while (rc == 0 && r->w->spare_count > SPARES_MAX) {
+        rc = wal_segment_remove(r->w, r->w->spares[--r->w->spare_count]);
+        if (rc < 0)
+            return fail_io(r, rc, "removing a spare segment");
+    }
     return rc;
 }
 

@@ -195,6 +195,7 @@ Test(logger, what_was_committed_becomes_durable_and_is_told)
 {
     append(1);
     append(2);
+    cr_expect_eq(released, 0, "the logger has references of its own");
     logger_commit(l.logger);
     wait_durable(2);
     cr_expect_eq(l.syncs, 1, "one sync for the batch");

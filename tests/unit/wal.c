@@ -398,6 +398,23 @@ Test(wal, keeps_few_spare_segments_and_removes_the_rest)
     log_end(&l);
 }
 
+Test(wal, a_start_removes_spare_segments_that_a_crash_left)
+{
+    struct log l = log_new();
+    accept_batches(l.wal, 1, 200, 2000);
+    memdisk_die_at(l.disk, memdisk_operations(l.disk) + 4); /* write, sync, the first removal */
+    cr_assert_eq(wal_collect(l.wal, 200), -EIO);
+    cr_expect_eq(promise(l.wal, 5), -EIO);
+    memdisk_kill(l.disk);
+    log_reopen(&l);
+    cr_expect_eq(l.wal->spare_count, SPARES_MAX);
+    cr_expect_eq(l.recovered.collected, 200);
+    accept_batches(l.wal, 201, 300, 2000);
+    log_reopen(&l);
+    expect_slots(l.wal, 201, 300);
+    log_end(&l);
+}
+
 Test(wal, what_a_recycled_segment_held_before_never_comes_back)
 {
     for (uint64_t kept = 0; kept <= 16; kept++) {
