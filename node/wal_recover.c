@@ -569,7 +569,7 @@ static int open_directory(struct recovery *r)
 int wal_open_with(const struct wal_io *io, const char *directory, uint64_t segment_size,
                   struct wal **out, struct wal_recovered *recovered, char *error, size_t error_size)
 {
-    ASSERT(segment_size % WAL_BLOCK_SIZE == 0 && segment_size >= 2 * WAL_BLOCK_SIZE);
+    ASSERT(segment_size % WAL_BLOCK_SIZE == 0 && segment_size > WAL_BLOCK_SIZE);
     *recovered = (struct wal_recovered){.fresh = false};
     if (error_size > 0)
         error[0] = '\0';
