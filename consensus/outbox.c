@@ -94,11 +94,11 @@ void outbox_read_ready(struct outbox *o, uint64_t read, uint64_t slot)
     e->read_ready.slot = slot;
 }
 
-void outbox_fetch(struct outbox *o, uint32_t to, uint64_t first, uint64_t last)
+void outbox_fetch(struct outbox *o, uint32_t to, uint64_t after, uint64_t first, uint64_t last)
 {
     struct effect *e = add(o, EFFECT_FETCH);
     e->fetch.to = to;
-    e->fetch.after = o->persists;
+    e->fetch.after = after;
     e->fetch.first = first;
     e->fetch.last = last;
 }

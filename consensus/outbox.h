@@ -34,7 +34,7 @@ uint64_t *outbox_add_slot(struct outbox *o, uint64_t slot);
 
 void outbox_decide(struct outbox *o, const struct pvalue *pvalue);
 void outbox_read_ready(struct outbox *o, uint64_t read, uint64_t slot);
-void outbox_fetch(struct outbox *o, uint32_t to, uint64_t first, uint64_t last);
+void outbox_fetch(struct outbox *o, uint32_t to, uint64_t after, uint64_t first, uint64_t last);
 void outbox_collect(struct outbox *o, uint64_t slot);
 void outbox_note(struct outbox *o, enum note_kind kind, struct ballot ballot, uint64_t slot);
 

@@ -1,6 +1,7 @@
 #include "consensus/replica.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "base/assert.h"
 #include "consensus/paxos.h"
@@ -13,7 +14,10 @@ static_assert(SLOTS_HELD_MAX + ENTRIES_MAX + 64 < EFFECTS_PER_STEP_MAX,
 void replica_init(struct replica *r, struct pvalue_table *held, uint32_t member_count,
                   uint32_t self)
 {
-    *r = (struct replica){.held = held, .member_count = member_count, .self = self};
+    memset(r, 0, sizeof *r);
+    r->held = held;
+    r->member_count = member_count;
+    r->self = self;
     requests_init(&r->requests);
 }
 
@@ -31,6 +35,7 @@ void replica_decide(struct replica *r, const struct pvalue *pvalue, struct outbo
         pvalue_table_put(r->held, &decision);
     }
     r->decided++;
+    r->decided_after[r->decided % SLOTS_HELD_MAX] = o->persists;
     if (decision.time_ns > r->time_ns)
         r->time_ns = decision.time_ns;
     outbox_decide(o, &decision);
@@ -101,7 +106,9 @@ void replica_on_fetch(const struct replica *r, uint32_t from, const struct messa
         return;
     if (last - first >= ENTRIES_MAX)
         last = first + ENTRIES_MAX - 1;
-    outbox_fetch(o, from, first, last);
+    /* Of a slot that left the ring: the oldest number still there, which is no lower. */
+    uint64_t at = last + SLOTS_HELD_MAX > r->decided ? last : r->decided - SLOTS_HELD_MAX + 1;
+    outbox_fetch(o, from, r->decided_after[at % SLOTS_HELD_MAX], first, last);
 }
 
 static uint64_t lowest(uint64_t a, uint64_t b, uint64_t c)

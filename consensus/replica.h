@@ -16,6 +16,9 @@ struct replica {
     uint64_t decided;          /* slot_out - 1: every slot <= it is decided and was handed on */
     uint64_t applied, checkpointed;
     uint64_t time_ns; /* latest among the decided */
+    /* Number of the newest PERSIST when a slot was decided, at slot % SLOTS_HELD_MAX: once that is
+     * durable the log holds the slot's decided value last. */
+    uint64_t decided_after[SLOTS_HELD_MAX];
     uint64_t hinted;  /* PERSIST_DECIDED says so */
     uint64_t hint_ns; /* when the next may be written */
 

@@ -111,10 +111,14 @@ static struct cluster_options choose_options(struct history *h, bool trace)
     o.client_ns = NS_PER_MS + prng_below(r, 100 * NS_PER_MS);
     o.outstanding_max = 1 + (uint32_t)prng_below(r, 60);
     o.padding_max = coin(h, 8) ? (uint32_t)prng_below(r, 400000) : 0;
+    if (o.padding_max)
+        o.client_ns += 50 * NS_PER_MS; /* the simulated logs keep it all */
     o.clocks_drift = coin(h, 2);
     o.walls_jump = coin(h, 2);
     if (strcmp(current_profile->name, "burst") == 0) {
         o.client_ns = 30000;
+        o.padding_max = 0;
+        o.apply_ns_max = 100000; /* a slow store would only be slow to catch up */
         o.outstanding_max = 200;
     }
     return o;
