@@ -1,5 +1,5 @@
 """Nodes die, hang and are cut off while all mounts are written to."""
-import errno, os, signal, subprocess, sys, time
+import errno, os, signal, subprocess, time
 
 import harness
 from harness import Failed, STALL_MAX_S, check, mounts_below, note, now, run, test, wait_until
