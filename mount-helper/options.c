@@ -55,7 +55,9 @@ static const struct flag_option flag_options[] = {
     {"default_permissions", 0, 0},
 };
 
-static const char *const ignored_prefixes[] = {"x-", "X-", "user=", "comment="};
+/* The ids are what the kernel shows of a mount, and mount(8) hands back on a remount. */
+static const char *const ignored_prefixes[] = {
+    "x-", "X-", "user=", "comment=", "user_id=0", "group_id=0"};
 
 static bool text_is(const char *text, size_t size, const char *word)
 {

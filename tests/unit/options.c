@@ -44,7 +44,7 @@ Test(options, words_for_fstab_are_ignored)
     char error[256] = "";
     cr_assert_eq(
         options_parse("_netdev,nofail,noauto,auto,user,users,user=eve,defaults,allow_other,"
-                      "x-systemd.automount,x-gvfs-hide,comment=hi,rw",
+                      "x-systemd.automount,x-gvfs-hide,comment=hi,rw,user_id=0,group_id=0",
                       false, &o, error, sizeof(error)),
         0, "%s", error);
     cr_assert_eq(o.flags, 0);
