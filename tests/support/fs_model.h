@@ -1,0 +1,24 @@
+/* tests/support/fs_model.h: the filesystem once more, small and slow, in plain memory: what apply
+ * and the queries are compared with. It knows nothing of the store but the size of a chunk (for
+ * st_blocks). */
+#ifndef SUPPORT_FS_MODEL_H
+#define SUPPORT_FS_MODEL_H
+
+#include "fs/store.h"
+
+struct model;
+
+struct model *model_new(void);
+void model_free(struct model *m);
+
+/* A session of @node is opened; @is_anew: its former one ended. */
+void model_session(struct model *m, uint64_t node, bool is_anew);
+/* Do @c as @node at @time_ns. @ino_made: the number that a new object gets: the choice is the
+ * store's, if only it is new. */
+struct fs_outcome model_apply(struct model *m, uint64_t node, uint64_t time_ns,
+                              const struct fs_command *c, uint64_t ino_made);
+
+/* Everything in @m is in the snapshot, and nothing else. False: @why says what differs. */
+bool model_compare(const struct model *m, struct store_reader *r, char *why, size_t why_size);
+
+#endif
