@@ -282,6 +282,7 @@ int connection_start(struct connection *c)
 {
     c->state = CONNECTION_GREETING;
     c->last_received_ns = clock_now_ns();
+    /* The kernel sizes the socket's buffers as it goes; fixed ones of 4 MiB were no faster. */
     int rc = uv_tcp_nodelay(&c->tcp, 1);
     return rc < 0 ? rc : uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
 }
