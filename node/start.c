@@ -88,10 +88,11 @@ static int refuse_mismatch(struct node *n, char *error, size_t error_size)
             (unsigned long long)n->recovered.collected, (unsigned long long)applied);
         return -EBADMSG;
     }
-    if (n->recovered.fresh && applied > 0) {
+    if (n->recovered.fresh && (applied > 0 || config_is_formed(&n->config))) {
         snprintf(error, error_size,
-                 "the log is gone but the store is at slot %llu: this host would forget its votes; "
-                 "put back wal/, or make a new state directory",
+                 "the log is gone, but this host took part already (its store is at slot %llu): it "
+                 "would "
+                 "forget its votes; put back wal/, or make a new state directory",
                  (unsigned long long)applied);
         return -EBADMSG;
     }
