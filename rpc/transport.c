@@ -1,18 +1,15 @@
 #include "rpc/transport.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/prng.h"
+#include "rpc/address.h"
 #include "rpc/connection.h"
 
 #define BACKOFF_NS_MIN (50 * NS_PER_MS)
@@ -410,19 +407,10 @@ static void note_remote(struct connection *c)
 {
     struct sockaddr_storage a;
     int size = sizeof a;
-    char ip[64] = "";
-    snprintf(c->remote, sizeof c->remote, "unknown");
     if (uv_tcp_getpeername(&c->tcp, (struct sockaddr *)&a, &size) < 0)
-        return;
-    bool is_v6 = a.ss_family == AF_INET6;
-    const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)&a;
-    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)&a;
-    if (is_v6)
-        uv_ip6_name(in6, ip, sizeof ip);
+        snprintf(c->remote, sizeof c->remote, "unknown");
     else
-        uv_ip4_name(in, ip, sizeof ip);
-    snprintf(c->remote, sizeof c->remote, is_v6 ? "[%s]:%u" : "%s:%u", ip,
-             ntohs(is_v6 ? in6->sin6_port : in->sin_port));
+        address_print(&a, c->remote, sizeof c->remote);
 }
 
 static void on_connect(uv_connect_t *request, int status)
@@ -447,10 +435,7 @@ static int bind_own_ip(const struct transport *t, struct connection *c, uint32_t
     struct sockaddr_storage own = t->addresses[t->config.self];
     if (own.ss_family != t->addresses[index].ss_family)
         return 0;
-    if (own.ss_family == AF_INET6)
-        ((struct sockaddr_in6 *)(void *)&own)->sin6_port = 0;
-    else
-        ((struct sockaddr_in *)(void *)&own)->sin_port = 0;
+    address_clear_port(&own);
     return uv_tcp_bind(&c->tcp, (struct sockaddr *)&own, 0);
 }
 
@@ -594,24 +579,6 @@ void transport_view(const struct transport *t, uint32_t index, struct transport_
         memcpy(view->last_error, p->last_error, sizeof view->last_error);
 }
 
-/* With plain calls, since a libuv handle that failed to bind can only be given up a turn later. */
-static int listen_on(const struct sockaddr_storage *address)
-{
-    bool is_v6 = address->ss_family == AF_INET6;
-    socklen_t size = is_v6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
-    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    int on = 1;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
-        bind(fd, (const struct sockaddr *)address, size) < 0 || listen(fd, BACKLOG) < 0) {
-        int rc = -errno;
-        close(fd);
-        return rc;
-    }
-    return fd;
-}
-
 static int parse_config(struct transport *t)
 {
     const struct transport_config *c = &t->config;
@@ -643,7 +610,7 @@ static int allocate(struct transport *t)
     return t->decoder && t->scratch ? 0 : -ENOMEM;
 }
 
-/* None of these can fail on Linux but for what listen_on() already did. */
+/* None of these can fail on Linux but for what address_listen() already did. */
 static void start(struct transport *t, int fd)
 {
     int rc = uv_tcp_init(t->loop, &t->listener);
@@ -676,7 +643,7 @@ int transport_open(uv_loop_t *loop, const struct transport_config *config, struc
     if (rc == 0)
         rc = allocate(t);
     if (rc == 0)
-        rc = listen_on(&t->addresses[config->self]);
+        rc = address_listen(&t->addresses[config->self], BACKLOG);
     if (rc < 0) {
         decoder_free(t->decoder);
         free(t->scratch);
