@@ -1,8 +1,7 @@
 /* bench/codec_bench.c: how fast messages are encoded, decoded, and carried over loopback.
  *
- *   gcc -O2 -std=gnu11 -D_GNU_SOURCE -I. bench/codec_bench.c -o codec_bench BUILD/rpc/librpc.a
- *       BUILD/consensus/libconsensus.a BUILD/base/libbase.a -luv -lmsgpackc -lpthread
- *   ./codec_bench [seconds per figure]
+ *   ninja codec_bench (in a release build)
+ *   bin/codec_bench [seconds per figure]
  *
  * The carried figures have sender and receiver in a loop and thread each, as two hosts would. */
 #include <pthread.h>
