@@ -148,7 +148,9 @@ static void run_history(struct store_fixture *f, struct model *m, struct fs_hist
 {
     slot_count = 0;
     memset(clients, 0, sizeof clients);
-    for (uint64_t node = 1; node <= NODES; node++)
+    /* Descending: the table in memory is then in another order than one read back from the store.
+     */
+    for (uint64_t node = NODES; node > 0; node--)
         open_client(f, m, node, node);
     while (slot_count < SLOTS) {
         uint64_t chance = prng_below(&h->prng, 200);
