@@ -16,7 +16,8 @@
 #include "base/clock.h"
 #include "base/cursor.h"
 
-#define BATCH_MAX 64
+#define BATCH_MAX    64
+#define REQUESTS_MAX 65536 /* more than a kernel has out */
 
 /* What a slot did, kept until its batch is committed. */
 struct change {
@@ -54,6 +55,7 @@ struct local_backend {
     pthread_cond_t changed;
     bool hold, unmounted, stopping;
     uint32_t came; /* requests since the hold began */
+    uint32_t pass; /* of the held ones to let go */
 };
 
 static void check(int rc, const char *what)
@@ -183,8 +185,10 @@ struct fs_outcome local_backend_apply(struct local_backend *b, const struct fs_c
 static void wait_while_held(struct local_backend *b)
 {
     pthread_mutex_lock(&b->lock);
-    while (b->hold && !b->stopping)
+    while (b->hold && b->pass == 0 && !b->stopping)
         pthread_cond_wait(&b->changed, &b->lock);
+    if (b->pass > 0)
+        b->pass--;
     pthread_mutex_unlock(&b->lock);
 }
 
@@ -290,10 +294,13 @@ static void *tick_main(void *context)
 
 /* ---- the backend ---- */
 
-static void one_came(struct local_backend *b)
+/* Counted and queued at once: who has seen it counted finds it before all that comes later; who was
+ * answered may begin a hold, which does not count it. */
+static void take_in(struct local_backend *b, struct queue *q, struct request *r)
 {
     pthread_mutex_lock(&b->lock);
     b->came++;
+    check(queue_push(q, &r->item, 1), "queue_push");
     pthread_cond_broadcast(&b->changed);
     pthread_mutex_unlock(&b->lock);
 }
@@ -301,15 +308,13 @@ static void one_came(struct local_backend *b)
 static void backend_submit(void *context, struct request *r)
 {
     struct local_backend *b = context;
-    check(queue_push_wait(&b->changes, &r->item, r->size), "submit");
-    one_came(b);
+    take_in(b, &b->changes, r);
 }
 
 static void backend_read(void *context, struct request *r)
 {
     struct local_backend *b = context;
-    check(queue_push_wait(&b->reads, &r->item, 1), "read");
-    one_came(b);
+    take_in(b, &b->reads, r);
 }
 
 static bool backend_read_is_current(void *context)
@@ -333,6 +338,15 @@ void local_backend_hold(struct local_backend *b, bool hold)
     pthread_mutex_lock(&b->lock);
     b->hold = hold;
     b->came = 0;
+    b->pass = 0;
+    pthread_cond_broadcast(&b->changed);
+    pthread_mutex_unlock(&b->lock);
+}
+
+void local_backend_let_go(struct local_backend *b, uint32_t count)
+{
+    pthread_mutex_lock(&b->lock);
+    b->pass += count;
     pthread_cond_broadcast(&b->changed);
     pthread_mutex_unlock(&b->lock);
 }
@@ -439,8 +453,8 @@ struct local_backend *local_backend_start(const struct local_backend_config *con
     pthread_mutex_init(&b->lock, NULL);
     pthread_mutex_init(&b->apply_lock, NULL);
     pthread_cond_init(&b->changed, NULL);
-    queue_init(&b->changes, 256, 64 * MIB);
-    queue_init(&b->reads, 1024, 64 * MIB);
+    queue_init(&b->changes, REQUESTS_MAX, REQUESTS_MAX);
+    queue_init(&b->reads, REQUESTS_MAX, REQUESTS_MAX);
     check(store_open(b->state_dir, &b->store, error, sizeof(error)), b->state_dir);
     b->slot = store_applied(b->store);
     session_open_for(b, &b->local, LOCAL_NODE);
@@ -467,6 +481,15 @@ struct frontend *local_backend_frontend(struct local_backend *b)
 struct store *local_backend_store(struct local_backend *b)
 {
     return b->store;
+}
+
+pid_t local_backend_fork(struct local_backend *b)
+{
+    pid_t child = fork();
+    check(child, "fork");
+    if (child == 0)
+        close(b->fuse_fd);
+    return child;
 }
 
 void local_backend_stop(struct local_backend *b)

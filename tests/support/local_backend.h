@@ -6,6 +6,8 @@
 #ifndef TESTS_LOCAL_BACKEND_H
 #define TESTS_LOCAL_BACKEND_H
 
+#include <sys/types.h>
+
 #include "fs/frontend.h"
 
 #define LOCAL_NODE   UINT64_C(1)
@@ -32,10 +34,16 @@ struct store *local_backend_store(struct local_backend *b);
 void local_backend_hold(struct local_backend *b, bool hold);
 /* Wait until @count requests have come since the hold began. */
 void local_backend_wait_held(struct local_backend *b, uint32_t count);
+/* Let the next @count reads go that are, or will be, withheld. */
+void local_backend_let_go(struct local_backend *b, uint32_t count);
 /* Apply @command as another host's. */
 struct fs_outcome local_backend_apply(struct local_backend *b, const struct fs_command *command);
 /* Run frontend_tick() until the store has no orphans and no garbage. */
 void local_backend_settle(struct local_backend *b);
+/* fork(), and in the child close the device: a process that waits for an answer must not keep alive
+ * the connection that owes it one, or a test that fails leaves it behind, unkillable. The child
+ * makes system calls and _exit()s. */
+pid_t local_backend_fork(struct local_backend *b);
 /* Wait until the mount was reported gone. */
 void local_backend_wait_unmounted(struct local_backend *b);
 

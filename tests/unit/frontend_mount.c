@@ -5,7 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -442,42 +442,16 @@ Test(frontend_mount, a_chmod_does_not_hide_what_another_host_wrote_before, .time
     stop(b);
 }
 
-static void *append_main(void *context)
-{
-    cr_expect_eq(write(*(int *)context, "x", 1), 1);
-    return NULL;
-}
-
-/* The kernel thinks that the file ends where it ended when it last asked. */
-Test(frontend_mount, an_append_goes_after_what_another_host_appended, .timeout = 60)
-{
-    struct local_backend *b = start_in(&at_once);
-    write_whole("log", "1");
-    int fd = open("log", O_WRONLY | O_APPEND);
-    foreign_write(b, ino_of("log"), 1, "2");
-    local_backend_hold(b, true); /* the WRITE is under way with offset 2 */
-    pthread_t writer;
-    pthread_create(&writer, NULL, append_main, &fd);
-    local_backend_wait_held(b, 1);
-    foreign_write(b, ino_of("log"), 2, "333");
-    local_backend_hold(b, false);
-    pthread_join(writer, NULL);
-    expect_whole("log", "12333x");
-    close(fd);
-    stop(b);
-}
-
 /* ---- calls that wait ---- */
 
-enum waiting_kind { WAIT_MKDIR, WAIT_STAT, WAIT_WRITE };
+enum waiting_kind { WAIT_MKDIR, WAIT_STAT, WAIT_WRITE, WAIT_CREATE_AS_USER };
 
-/* A call made by a thread of its own. */
+/* A call made by a process of its own, which exits with the errno. */
 struct waiter {
     enum waiting_kind kind;
     const char *name;
     int fd;
-    pthread_t thread;
-    int error; /* errno, or 0 */
+    pid_t process;
 };
 
 static void on_signal(int number)
@@ -485,9 +459,8 @@ static void on_signal(int number)
     (void)number;
 }
 
-static void *wait_main(void *context)
+static int wait_for_answer(const struct waiter *w)
 {
-    struct waiter *w = context;
     struct stat st;
     long rc = 0;
     switch (w->kind) {
@@ -500,27 +473,35 @@ static void *wait_main(void *context)
     case WAIT_WRITE:
         rc = write(w->fd, "x", 1);
         break;
+    case WAIT_CREATE_AS_USER:
+        if (setgid(1000) == 0 && setuid(1000) == 0)
+            rc = open(w->name, O_CREAT | O_TRUNC | O_WRONLY, 0644);
+        break;
     }
-    w->error = rc < 0 ? errno : 0;
-    return NULL;
+    return rc < 0 ? errno : 0;
 }
 
-static void waiter_start(struct waiter *w)
+static void waiter_start(struct local_backend *b, struct waiter *w)
 {
+    w->process = local_backend_fork(b);
+    if (w->process > 0)
+        return;
     sigaction(SIGUSR1, &(struct sigaction){.sa_handler = on_signal}, NULL); /* no SA_RESTART */
-    pthread_create(&w->thread, NULL, wait_main, w);
+    _exit(wait_for_answer(w));
 }
 
+/* The errno. */
 static int waiter_join(struct waiter *w)
 {
-    pthread_join(w->thread, NULL);
-    return w->error;
+    int status;
+    waitpid(w->process, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
 }
 
 static void start_waiting(struct local_backend *b, struct waiter *w)
 {
     local_backend_hold(b, true);
-    waiter_start(w);
+    waiter_start(b, w);
     local_backend_wait_held(b, 1);
 }
 
@@ -530,7 +511,7 @@ Test(frontend_mount, a_signal_ends_a_change_that_waits_with_eintr, .timeout = 60
     struct waiter w = {.kind = WAIT_MKDIR, .name = "a"};
     struct stat st;
     start_waiting(b, &w);
-    pthread_kill(w.thread, SIGUSR1);
+    kill(w.process, SIGUSR1);
     cr_expect_eq(waiter_join(&w), EINTR);
     local_backend_hold(b, false); /* the change is made none the less, and answered to nobody */
     cr_expect_eq(mkdir("b", 0700), 0);
@@ -544,7 +525,7 @@ Test(frontend_mount, a_signal_ends_a_read_that_waits_with_eintr, .timeout = 60)
     struct waiter w = {.kind = WAIT_STAT, .name = "a"};
     struct stat st;
     start_waiting(b, &w);
-    pthread_kill(w.thread, SIGUSR1);
+    kill(w.process, SIGUSR1);
     cr_expect_eq(waiter_join(&w), EINTR);
     local_backend_hold(b, false);
     expect_errno(ENOENT, stat("b", &st));
@@ -560,7 +541,7 @@ Test(frontend_mount, calls_that_waited_longer_than_timeo_fail_with_eio, .timeout
     struct stat st;
     expect_errno(ENOENT, stat("a", &st));
     local_backend_hold(b, true);
-    waiter_start(&w);
+    waiter_start(b, &w);
     local_backend_wait_held(b, 1);
     frontend_tick(local_backend_frontend(b), clock_now_ns() + 9 * NS_PER_S);
     frontend_view(local_backend_frontend(b), &view);
@@ -580,8 +561,8 @@ Test(frontend_mount, stop_answers_what_waits_with_eio, .timeout = 60)
     struct waiter dir = {.kind = WAIT_MKDIR, .name = "a"};
     struct waiter file = {.kind = WAIT_WRITE, .fd = fd};
     local_backend_hold(b, true);
-    waiter_start(&dir);
-    waiter_start(&file);
+    waiter_start(b, &dir);
+    waiter_start(b, &file);
     local_backend_wait_held(b, 2);
     stop(b);
     cr_expect_eq(waiter_join(&dir), EIO);
@@ -597,6 +578,23 @@ Test(frontend_mount, umount_is_told_to_the_node, .timeout = 60)
     local_backend_stop(b);
 }
 
+/* The kernel thinks that the file ends where it ended when it last asked. */
+Test(frontend_mount, an_append_goes_after_what_another_host_appended, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    write_whole("log", "1");
+    int fd = open("log", O_WRONLY | O_APPEND);
+    foreign_write(b, ino_of("log"), 1, "2");
+    struct waiter w = {.kind = WAIT_WRITE, .fd = fd};
+    start_waiting(b, &w); /* the WRITE is under way with an offset of 1 or 2 */
+    foreign_write(b, ino_of("log"), 2, "333");
+    local_backend_hold(b, false);
+    cr_expect_eq(waiter_join(&w), 0);
+    expect_whole("log", "12333x");
+    close(fd);
+    stop(b);
+}
+
 /* ---- what the kernel must have been told ---- */
 
 Test(frontend_mount, lookups_in_one_directory_run_in_parallel, .timeout = 60)
@@ -607,8 +605,10 @@ Test(frontend_mount, lookups_in_one_directory_run_in_parallel, .timeout = 60)
                           {.kind = WAIT_STAT, .name = "c"}};
     local_backend_hold(b, true);
     for (int i = 0; i < 3; i++)
-        waiter_start(&w[i]);
-    local_backend_wait_held(b, 3);
+        waiter_start(b, &w[i]);
+    local_backend_wait_held(b, 3); /* each first asks for the directory's permissions */
+    local_backend_let_go(b, 3);
+    local_backend_wait_held(b, 6);
     local_backend_hold(b, false);
     for (int i = 0; i < 3; i++)
         cr_expect_eq(waiter_join(&w[i]), ENOENT);
@@ -618,42 +618,18 @@ Test(frontend_mount, lookups_in_one_directory_run_in_parallel, .timeout = 60)
 /* 1. A user's kernel finds no "a".  2. Root of another host makes "a", for itself alone.  3. The
  * user's CREATE is ordered. The kernel has not checked the file's permissions, so it must not be
  * opened. */
-static int open_as_user(const char *path, int flags)
-{
-    pid_t child = fork();
-    if (child == 0) {
-        if (setgid(1000) < 0 || setuid(1000) < 0)
-            _exit(255);
-        int fd = open(path, flags, 0644);
-        _exit(fd < 0 ? errno : 0);
-    }
-    int status;
-    waitpid(child, &status, 0);
-    return WEXITSTATUS(status);
-}
-
-static void *open_main(void *context)
-{
-    *(int *)context = open_as_user("a", O_CREAT | O_TRUNC | O_WRONLY);
-    return NULL;
-}
-
 static int create_against_foreign(struct local_backend *b, uint32_t mode)
 {
-    pthread_t thread;
-    int error;
+    struct waiter w = {.kind = WAIT_CREATE_AS_USER, .name = "a"};
     cr_expect_eq(chmod(".", 01777), 0);
-    local_backend_hold(b, true);
-    pthread_create(&thread, NULL, open_main, &error);
-    local_backend_wait_held(b, 1);
+    start_waiting(b, &w);
     foreign(b, (struct fs_command){.op = FS_CREATE,
                                    .parent = FS_ROOT_INO,
                                    .name = "a",
                                    .name_size = 1,
                                    .mode = S_IFREG | mode});
     local_backend_hold(b, false);
-    pthread_join(thread, NULL);
-    return error;
+    return waiter_join(&w);
 }
 
 Test(frontend_mount, a_create_that_loses_a_race_checks_the_winners_permissions, .timeout = 60)
@@ -672,23 +648,22 @@ Test(frontend_mount, a_create_that_loses_a_race_opens_the_winners_file, .timeout
 
 /* ---- answered once ---- */
 
-enum { HASTE_THREADS = 6, HASTE_CALLS = 300 };
+enum { HASTE_PROCESSES = 6, HASTE_CALLS = 300 };
 
-static void *haste_main(void *context)
+/* Exits with 0, or with the errno that no call should have. */
+static int make_haste(int me)
 {
-    int me = *(int *)context;
     struct stat st;
+    sigaction(SIGUSR1, &(struct sigaction){.sa_handler = on_signal}, NULL);
     for (int i = 0; i < HASTE_CALLS; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof(name), "%d-%d", me, i);
-        errno = 0;
-        if (mkdir(name, 0700) < 0)
-            cr_assert(errno == EINTR || errno == EIO, "mkdir: %s", strerror(errno));
-        if (stat(name, &st) < 0)
-            cr_assert(errno == EINTR || errno == EIO || errno == ENOENT, "stat: %s",
-                      strerror(errno));
+        if (mkdir(name, 0700) < 0 && errno != EINTR && errno != EIO)
+            return errno;
+        if (stat(name, &st) < 0 && errno != EINTR && errno != EIO && errno != ENOENT)
+            return errno;
     }
-    return NULL;
+    return 0;
 }
 
 /* Signals, time-outs and completions race for each call; a second answer, or a use of a request
@@ -697,22 +672,25 @@ Test(frontend_mount, each_call_is_answered_once_whoever_comes_first, .timeout = 
 {
     struct local_backend *b =
         start_in(&(struct local_backend_config){.reads_wait = true, .timeo_ns = NS_PER_MS});
-    pthread_t threads[HASTE_THREADS];
-    int numbers[HASTE_THREADS];
-    sigaction(SIGUSR1, &(struct sigaction){.sa_handler = on_signal}, NULL); /* no SA_RESTART */
-    for (int i = 0; i < HASTE_THREADS; i++) {
-        numbers[i] = i;
-        pthread_create(&threads[i], NULL, haste_main, &numbers[i]);
+    pid_t processes[HASTE_PROCESSES];
+    struct frontend_view view;
+    signal(SIGUSR1, SIG_IGN); /* until the child has its handler */
+    for (int i = 0; i < HASTE_PROCESSES; i++) {
+        processes[i] = local_backend_fork(b);
+        if (processes[i] == 0)
+            _exit(make_haste(i));
     }
     for (int i = 0; i < 3000; i++) {
-        pthread_kill(threads[i % HASTE_THREADS], SIGUSR1);
+        kill(processes[i % HASTE_PROCESSES], SIGUSR1);
         if (i % 8 == 0)
             frontend_tick(local_backend_frontend(b), clock_now_ns());
         sched_yield();
     }
-    for (int i = 0; i < HASTE_THREADS; i++)
-        pthread_join(threads[i], NULL);
-    struct frontend_view view;
+    for (int i = 0; i < HASTE_PROCESSES; i++) {
+        int status;
+        waitpid(processes[i], &status, 0);
+        cr_expect_eq(status, 0, "status %x", status);
+    }
     frontend_view(local_backend_frontend(b), &view);
     cr_expect_eq(view.waiting, 0);
     stop(b);
