@@ -148,13 +148,10 @@ static int cache_place(struct store *s, uint64_t ino, struct cached **place)
 
 static int cache_load(struct store *s, uint64_t ino, struct cached **place)
 {
-    struct cached *c;
-    int rc = cache_place(s, ino, &c);
-    if (rc)
+    int rc = cache_place(s, ino, place);
+    struct cached *c = *place;
+    if (rc || c->inode.attr.ino == ino)
         return rc;
-    *place = c;
-    if (c->inode.attr.ino == ino)
-        return 0;
 
     uint8_t key[8];
     record_key_u64(key, ino);

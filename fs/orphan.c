@@ -208,7 +208,7 @@ static int orphan_next(struct store *s, enum kind kind, uint64_t *number, MDB_va
 int orphan_forget_all(struct store *s, uint64_t node)
 {
     int rc;
-    MDB_val value;
+    MDB_val value = {0};
     for (uint64_t ino = 0; (rc = orphan_next(s, HELD, &ino, &value)) == 0; ino++) {
         rc = forget_at(s, ino, value, node);
         if (rc)
@@ -245,7 +245,7 @@ int orphan_reap(struct store *s, uint64_t budget)
 {
     while (budget > 0) {
         uint64_t number = 0;
-        MDB_val value;
+        MDB_val value = {0};
         int rc = orphan_next(s, GARBAGE, &number, &value);
         if (rc == 0)
             rc = reap_one(s, number, value, &budget);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -27,7 +28,10 @@
 #define MAP_SIZE (UINT64_C(16) << 40)
 #endif
 
-enum { READERS_MAX = 126 };
+enum {
+    READERS_MAX = 126,
+    FULL_DISK_BYTES = 1 << 20, /* free, for who is not root */
+};
 
 static const char first_name[] = "store.1", unborn_name[] = "store.new";
 static const uint8_t meta_key[] = "meta";
@@ -100,6 +104,15 @@ static void count_pages(struct store *s)
         atomic_store(&s->pages, info.me_last_pgno + 1);
 }
 
+/* LMDB makes EIO of a short write, and a disk that gets full makes writes short. */
+static int explain_eio(const struct store *s, int rc)
+{
+    struct statvfs disk;
+    if (rc != -EIO || statvfs(s->state_dir, &disk))
+        return rc;
+    return disk.f_bavail * disk.f_frsize < FULL_DISK_BYTES ? -ENOSPC : rc;
+}
+
 int store_commit(struct store *s)
 {
     ASSERT(s->txn != NULL);
@@ -112,7 +125,7 @@ int store_commit(struct store *s)
     s->txn = NULL; /* LMDB has freed it, also when it failed */
     if (rc) {
         store_abort(s);
-        return rc;
+        return explain_eio(s, rc);
     }
     s->committed = s->meta;
     atomic_store(&s->time_ns, s->meta.time_ns);

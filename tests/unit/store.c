@@ -1,9 +1,11 @@
 #include <criterion/criterion.h>
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -96,6 +98,31 @@ Test(store, nothing_of_a_batch_is_seen_before_its_commit_nor_after_its_abort)
     /* The same slot again: also the session has forgotten the first try. */
     uint64_t ino = made(op_create(&f, ROOT, "a", 0644, 0));
     cr_expect_eq(store_fixture_find(&f, "/a"), ino);
+    cr_expect(same_digest(store_fixture_digest(&f), store_fixture_digest_recompute(&f)));
+}
+
+/* A full disk, or a failing one: the limit makes pwrite fail in the middle of the commit. */
+Test(store, a_commit_that_the_disk_refuses_is_an_error_and_undone)
+{
+    static const uint8_t data[WRITE_SIZE_MAX];
+    uint64_t ino = made(op_create(&f, ROOT, "a", 0644, 0));
+    struct store_digest before = store_fixture_digest(&f);
+    struct rlimit unlimited, small = {.rlim_cur = 200000};
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &unlimited), 0);
+    small.rlim_max = unlimited.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    store_fixture_begin(&f);
+    op_write(&f, ino, 0, data, sizeof data, 0);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+    cr_expect_lt(store_commit(f.store), 0);
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &unlimited), 0);
+    f.in_batch = false;
+    f.slot--;
+    f.sequence--;
+    cr_expect_eq(store_applied(f.store), f.slot);
+    cr_expect(same_digest(before, store_fixture_digest(&f)));
+    op_write(&f, ino, 0, data, sizeof data, 0);
+    cr_expect_eq(store_fixture_attr(&f, ino).size, sizeof data);
     cr_expect(same_digest(store_fixture_digest(&f), store_fixture_digest_recompute(&f)));
 }
 
