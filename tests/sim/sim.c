@@ -3,7 +3,7 @@
  *   sim                                  the seeds that once found a bug, then a default sweep
  *   sim --seed X [--count N]             N histories from seed X on
  *   sim --seconds S [--seed X]           as many as fit
- *   sim --profile swarm|crash|network|lease|burst
+ *   sim --profile swarm|crash|network|lease|delay|burst
  *   sim --seed X --trace                 one history, with its last events
  */
 #include <getopt.h>
@@ -32,6 +32,7 @@ enum fault {
     SLOW_DISK,
     HAND_OVER,
     WALL,
+    RESTART_AND_CUT,
     FAULTS
 };
 
@@ -47,8 +48,11 @@ static const struct profile profiles[] = {
     {"crash", 1 << CRASH | 1 << CRASH_ALL | 1 << SLOW_DISK, true, 150 * NS_PER_MS},
     {"network", 1 << CUT_ONE_WAY | 1 << ISOLATE | 1 << PARTITION | 1 << HAND_OVER, true,
      200 * NS_PER_MS},
-    {"lease", 1 << PAUSE | 1 << ISOLATE | 1 << CRASH | 1 << HAND_OVER, true, 250 * NS_PER_MS},
-    {"burst", 1 << CRASH | 1 << PAUSE | 1 << ISOLATE, true, 600 * NS_PER_MS},
+    {"swarm", (1 << FAULTS) - 1, false, 150 * NS_PER_MS},
+    {"lease", 1 << PAUSE | 1 << ISOLATE | 1 << CRASH | 1 << HAND_OVER | 1 << RESTART_AND_CUT, true,
+     250 * NS_PER_MS},
+    {"delay", 1 << ISOLATE | 1 << HAND_OVER | 1 << PAUSE | 1 << CRASH, true, 250 * NS_PER_MS},
+    {"burst", 1 << CRASH | 1 << PAUSE | 1 << ISOLATE, true, 300 * NS_PER_MS},
 };
 
 /* Seeds that found a bug, with the profile that did; always run first. */
@@ -121,6 +125,10 @@ static struct cluster_options choose_options(struct history *h, bool trace)
         o.apply_ns_max = 100000; /* a slow store would only be slow to catch up */
         o.outstanding_max = 200;
     }
+    if (strcmp(current_profile->name, "delay") == 0) {
+        o.spike_permille = 150;
+        o.spike_ns = 1500 * NS_PER_MS;
+    }
     return o;
 }
 
@@ -146,13 +154,39 @@ static uint32_t leader_or_any(struct history *h)
     return any ? (uint32_t)prng_below(&h->prng, h->nodes) : leader;
 }
 
+static bool is_syncing(const struct cluster *c, const void *context)
+{
+    return cluster_is_syncing(c, *(const uint32_t *)context);
+}
+
+/* Half of the crashes come while a sync is under way: that is when something can get lost. */
+static void crash(struct history *h, uint32_t node)
+{
+    if (coin(h, 2) && cluster_is_up(h->c, node))
+        cluster_run_until(h->c, 200 * NS_PER_MS, is_syncing, &node);
+    cluster_crash(h->c, node);
+}
+
+static void restart_and_cut(struct history *h)
+{
+    uint32_t leader = cluster_leader(h->c);
+    uint32_t node = (uint32_t)prng_below(&h->prng, h->nodes);
+    if (leader == h->nodes || leader == node)
+        return;
+    cluster_crash(h->c, node);
+    cluster_run(h->c, prng_below(&h->prng, 300 * NS_PER_MS));
+    cluster_restart(h->c, node);
+    cluster_isolate(h->c, leader, true);
+    cluster_run(h->c, prng_below(&h->prng, NS_PER_S));
+}
+
 static void inject(struct history *h, enum fault fault)
 {
     struct prng *r = &h->prng;
     uint32_t node = leader_or_any(h), other = (uint32_t)prng_below(r, h->nodes);
     switch (fault) {
     case CRASH:
-        cluster_crash(h->c, node);
+        crash(h, node);
         break;
     case CRASH_ALL:
         if (coin(h, 4))
@@ -180,6 +214,9 @@ static void inject(struct history *h, enum fault fault)
         cluster_jump_wall(h->c, node,
                           (int64_t)prng_below(r, 4 * NS_PER_S) - (int64_t)(2 * NS_PER_S));
         break;
+    case RESTART_AND_CUT:
+        restart_and_cut(h);
+        break;
     case FAULTS:
         break;
     }
@@ -198,7 +235,9 @@ static void repair(struct history *h)
 
 static void make_trouble(struct history *h)
 {
-    uint64_t end_ns = cluster_now_ns(h->c) + NS_PER_S + prng_below(&h->prng, 6 * NS_PER_S);
+    bool is_burst = strcmp(current_profile->name, "burst") == 0;
+    uint64_t length_ns = is_burst ? NS_PER_S : NS_PER_S + prng_below(&h->prng, 6 * NS_PER_S);
+    uint64_t end_ns = cluster_now_ns(h->c) + length_ns;
     while (cluster_now_ns(h->c) < end_ns && !cluster_failure(h->c)) {
         cluster_run(h->c, prng_below(&h->prng, 2 * h->fault_ns));
         enum fault fault = (enum fault)prng_below(&h->prng, FAULTS);

@@ -379,6 +379,11 @@ bool cluster_is_up(const struct cluster *c, uint32_t node)
     return c->nodes[node].up;
 }
 
+bool cluster_is_syncing(const struct cluster *c, uint32_t node)
+{
+    return c->nodes[node].up && c->nodes[node].is_syncing;
+}
+
 struct paxos_view cluster_view(const struct cluster *c, uint32_t node)
 {
     struct paxos_view v = {0};

@@ -51,6 +51,8 @@ uint32_t cluster_leader(const struct cluster *c);
 struct paxos_view cluster_view(const struct cluster *c, uint32_t node);
 uint64_t cluster_applied(const struct cluster *c, uint32_t node);
 bool cluster_is_up(const struct cluster *c, uint32_t node);
+/* A sync is under way: a crash now may lose what it writes. */
+bool cluster_is_syncing(const struct cluster *c, uint32_t node);
 /* Highest slot decided anywhere. */
 uint64_t cluster_decided(const struct cluster *c);
 
