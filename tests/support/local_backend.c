@@ -367,6 +367,15 @@ void local_backend_wait_unmounted(struct local_backend *b)
     pthread_mutex_unlock(&b->lock);
 }
 
+void local_backend_wait_notified(struct local_backend *b)
+{
+    struct frontend_view view;
+    do {
+        sched_yield();
+        frontend_view(b->frontend, &view);
+    } while (view.notify_queued > 0);
+}
+
 static uint64_t orphan_count(struct local_backend *b)
 {
     struct store_reader *reader;

@@ -40,6 +40,8 @@ void local_backend_let_go(struct local_backend *b, uint32_t count);
 struct fs_outcome local_backend_apply(struct local_backend *b, const struct fs_command *command);
 /* Run frontend_tick() until the store has no orphans and no garbage. */
 void local_backend_settle(struct local_backend *b);
+/* Wait until the notify thread has taken all its notices, though it may still hang in the last. */
+void local_backend_wait_notified(struct local_backend *b);
 /* fork(), and in the child close the device: a process that waits for an answer must not keep alive
  * the connection that owes it one, or a test that fails leaves it behind, unkillable. The child
  * makes system calls and _exit()s. */

@@ -570,6 +570,24 @@ Test(frontend_mount, stop_answers_what_waits_with_eio, .timeout = 60)
     close(fd);
 }
 
+/* 1. A mkdir waits here, and with it the lock of its directory.  2. Another host unlinks a name in
+ * it: the notice waits for that lock, inside the kernel. */
+Test(frontend_mount, a_notice_that_the_kernel_holds_up_holds_up_nobody_nor_the_end, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    struct waiter w = {.kind = WAIT_MKDIR, .name = "b"};
+    struct stat st;
+    write_whole("a", "kept");
+    int fd = open("a", O_RDONLY);
+    start_waiting(b, &w);
+    foreign_unlink(b, "a");
+    local_backend_wait_notified(b);
+    cr_expect_eq(fstat(fd, &st), 0);
+    close(fd);
+    stop(b);
+    cr_expect_eq(waiter_join(&w), EIO);
+}
+
 Test(frontend_mount, umount_is_told_to_the_node, .timeout = 60)
 {
     struct local_backend *b = local_backend_start(&at_once);
