@@ -51,6 +51,8 @@ int store_errno(int code)
         return -ENOENT;
     case MDB_MAP_FULL:
         return -ENOSPC;
+    case MDB_READERS_FULL:
+        return -EMFILE;
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_INVALID:
@@ -302,6 +304,8 @@ static int create_env(struct store *s)
         rc = store_errno(mdb_env_sync(s->env, 1));
     if (rc == 0)
         rc = disk_sync_dir(path);
+    if (rc == 0)
+        rc = disk_sync_dir(s->state_dir); /* the directory lasts before a checkpoint speaks of it */
     struct checkpoint c = {.metas = NULL};
     if (rc == 0)
         rc = checkpoint_take(s, &c);
