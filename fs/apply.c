@@ -181,14 +181,13 @@ static int open_session(struct apply *a)
     return changed ? orphan_forget_all(a->s, a->author) : 0;
 }
 
-static int remember(struct store *s, const struct command *command,
-                    const struct fs_outcome *outcome)
+static void remember(struct store *s, const struct command *command,
+                     const struct fs_outcome *outcome)
 {
     uint8_t bytes[OUTCOME_SIZE_MAX];
     size_t size = fs_outcome_encode(outcome, bytes, sizeof bytes);
     ASSERT(size > 0);
     session_record(s->sessions, command->node, command->sequence, bytes, (uint32_t)size);
-    return 0;
 }
 
 /* The digest after this slot: what the batch still keeps in memory is written first, so that it
@@ -209,11 +208,10 @@ static int report_digest(struct apply *a)
 static int apply_new(struct apply *a, const struct command *command, bool decoded)
 {
     int rc = conclude(decoded ? apply_command(a) : EINVAL, a->outcome);
-    if (rc == 0)
-        rc = remember(a->s, command, a->outcome);
-    if (rc == 0 && decoded && a->c->op == FS_VERIFY)
-        rc = report_digest(a);
-    return rc;
+    if (rc)
+        return rc;
+    remember(a->s, command, a->outcome);
+    return decoded && a->c->op == FS_VERIFY ? report_digest(a) : 0;
 }
 
 /* Sequence 0 is for a session open alone. */

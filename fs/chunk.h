@@ -30,7 +30,7 @@ int chunk_write(struct store *s, uint64_t data, uint64_t offset, const void *byt
                 uint64_t *blocks);
 /* The bytes from @offset to @end become zeroes; whole chunks become holes. */
 int chunk_punch(struct store *s, uint64_t data, uint64_t offset, uint64_t end, uint64_t *blocks);
-/* Remove at most @budget chunks from index @first on; *@removed of them were there. */
+/* Remove the chunks @first..@last, at most @budget of them; *@removed were there. */
 int chunk_remove(struct store *s, uint64_t data, uint64_t first, uint64_t last, uint64_t budget,
                  uint64_t *removed, uint64_t *blocks);
 

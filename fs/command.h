@@ -16,8 +16,10 @@
 /* Which fields of struct fs_command each op uses is said beside it; uid and gid are always the
  * caller's. Numbers are on disk: never reuse one. */
 enum fs_op {
-    FS_CREATE = 1,    /* parent name mode flags(O_EXCL): regular file; an existing one is opened
-                         unless O_EXCL; O_TRUNC empties an existing regular file */
+    FS_CREATE = 1,    /* parent name mode flags(O_EXCL, O_TRUNC, access mode): regular file; an existing
+                         one is opened, and emptied with O_TRUNC, unless O_EXCL: where its mode surely
+                         lets uid and gid do so; ESTALE: not surely, or not a regular file, and the
+                         kernel is to look again */
     FS_MKDIR = 2,     /* parent name mode */
     FS_MKNOD = 3,     /* parent name mode rdev */
     FS_SYMLINK = 4,   /* parent name data(target) */

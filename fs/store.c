@@ -21,12 +21,13 @@
 #include "fs/sessions.h"
 
 /* Addresses, not memory or disk: the map cannot grow while a checkpoint is pinned, and one always
- * is. The thread sanitizer leaves no room for so many. */
+ * is. As many as there are: some machines, and the thread sanitizer, have room for fewer. */
 #ifdef __SANITIZE_THREAD__
-#define MAP_SIZE (UINT64_C(64) << 30)
+#define MAP_SIZE_MAX (64 * GIB)
 #else
-#define MAP_SIZE (UINT64_C(16) << 40)
+#define MAP_SIZE_MAX (16 * 1024 * GIB)
 #endif
+#define MAP_SIZE_MIN (16 * GIB)
 
 enum {
     READERS_MAX = 126,
@@ -207,16 +208,13 @@ static int remove_file(const struct store *s, const char *name, const char *file
     return unlink(path) && errno != ENOENT ? -errno : 0;
 }
 
-static int env_open(struct store *s, const char *name)
+/* 0, or an LMDB code with no environment left. */
+static int env_try(struct store *s, const char *path, uint64_t map_size)
 {
-    char path[PATH_MAX];
-    int rc = path_of(path, s, name, NULL);
+    int rc = mdb_env_create(&s->env);
     if (rc)
         return rc;
-    rc = mdb_env_create(&s->env);
-    if (rc)
-        return store_errno(rc);
-    rc = mdb_env_set_mapsize(s->env, MAP_SIZE);
+    rc = mdb_env_set_mapsize(s->env, map_size);
     if (rc == 0)
         rc = mdb_env_set_maxdbs(s->env, DB_COUNT);
     if (rc == 0)
@@ -226,10 +224,25 @@ static int env_open(struct store *s, const char *name)
     MDB_stat stat;
     if (rc == 0)
         rc = mdb_env_stat(s->env, &stat);
+    if (rc == 0) {
+        s->page_size = stat.ms_psize;
+        return 0;
+    }
+    mdb_env_close(s->env);
+    s->env = NULL;
+    return rc;
+}
+
+static int env_open(struct store *s, const char *name)
+{
+    char path[PATH_MAX];
+    int rc = path_of(path, s, name, NULL);
     if (rc)
-        return store_errno(rc);
-    s->page_size = stat.ms_psize;
-    return 0;
+        return rc;
+    rc = ENOMEM;
+    for (uint64_t size = MAP_SIZE_MAX; rc == ENOMEM && size >= MAP_SIZE_MIN; size /= 4)
+        rc = env_try(s, path, size);
+    return store_errno(rc);
 }
 
 static void env_close(struct store *s)

@@ -126,6 +126,16 @@ Test(store, a_commit_that_the_disk_refuses_is_an_error_and_undone)
     cr_expect(same_digest(store_fixture_digest(&f), store_fixture_digest_recompute(&f)));
 }
 
+Test(store, opens_where_addresses_are_scarce)
+{
+#ifndef __SANITIZE_ADDRESS__ /* which has taken them all */
+    struct rlimit scarce = {.rlim_cur = 300 * GIB, .rlim_max = RLIM_INFINITY};
+    cr_assert_eq(setrlimit(RLIMIT_AS, &scarce), 0);
+    store_fixture_reopen(&f);
+    cr_expect_eq(store_fixture_find(&f, "/"), ROOT);
+#endif
+}
+
 Test(store, lookup_says_what_is_wrong)
 {
     uint64_t file = made(op_create(&f, ROOT, "file", 0644, 0));
