@@ -1,0 +1,152 @@
+#include <criterion/criterion.h>
+
+#include "consensus/paxos.h"
+#include "consensus/reader.h"
+#include "consensus/replica.h"
+#include "tests/support/core_fixture.h"
+
+static struct pvalue_table held;
+static struct replica replica;
+
+static struct replica *fresh(void)
+{
+    pvalue_table_clear(&held);
+    held.base = 0;
+    replica_init(&replica, &held, 3, 0);
+    return &replica;
+}
+
+static void hold(struct ballot ballot, uint64_t slot, uint64_t sequence)
+{
+    struct pvalue p = fixture_pvalue(ballot, slot, sequence);
+    pvalue_table_put(&held, &p);
+}
+
+Test(replica, decides_as_held_only_what_it_holds_at_the_ballot_or_higher)
+{
+    struct replica *r = fresh();
+    struct outbox *o = fixture_outbox(3);
+    hold((struct ballot){2, 1}, 1, 1);
+    hold((struct ballot){3, 1}, 2, 2);
+    hold((struct ballot){1, 1}, 3, 3); /* may be another value */
+    hold((struct ballot){2, 1}, 4, 4);
+    replica_on_decided(r, 1, (struct ballot){2, 1}, 4, o);
+    cr_expect_eq(r->decided, 2);
+    replica_fetch(r, 1, 0, o);
+    cr_assert_not_null(fixture_send(MESSAGE_FETCH, 0));
+    cr_expect_eq(fixture_send(MESSAGE_FETCH, 0)->message.fetch.first, 3);
+    struct pvalue fetched = fixture_pvalue((struct ballot){0}, 3, 9);
+    struct message m = {.kind = MESSAGE_DECISIONS, .decisions = {1, &fetched}};
+    replica_on_decisions(r, &m, o);
+    cr_expect_eq(r->decided, 4, "and the held one after it");
+    cr_expect_eq(fixture_effects(EFFECT_DECIDE), 4);
+    cr_expect_eq(fixture_effects(EFFECT_PERSIST), 1);
+    cr_expect_eq(fixture_effect(EFFECT_DECIDE, 2)->decide.command, fetched.command);
+}
+
+Test(replica, serves_a_fetched_slot_only_once_it_is_in_the_log)
+{
+    struct replica *r = fresh();
+    struct outbox *o = fixture_outbox(3);
+    hold((struct ballot){1, 1}, 1, 1); /* lost: what the disk has of slot 1 */
+    struct pvalue fetched = fixture_pvalue((struct ballot){0}, 1, 9);
+    struct message m = {.kind = MESSAGE_DECISIONS, .decisions = {1, &fetched}};
+    replica_on_decisions(r, &m, o);
+    struct message fetch = {.kind = MESSAGE_FETCH, .fetch = {1, 1}};
+    replica_on_fetch(r, 2, &fetch, o);
+    const struct effect *e = fixture_effect(EFFECT_FETCH, 0);
+    cr_assert_not_null(e);
+    cr_expect_eq(e->fetch.after, 1);
+}
+
+Test(replica, asks_the_leader_first_then_the_others)
+{
+    struct replica *r = fresh();
+    struct outbox *o = fixture_outbox(3);
+    replica_on_others_decided(r, 1, 5);
+    replica_fetch(r, 2, 0, o);
+    replica_fetch(r, 2, 1, o); /* too early */
+    cr_assert_null(fixture_send(MESSAGE_FETCH, 1));
+    cr_expect_eq(fixture_send(MESSAGE_FETCH, 0)->to, 1 << 2);
+    replica_fetch(r, 2, RETRY_NS, o);
+    cr_assert_not_null(fixture_send(MESSAGE_FETCH, 1));
+    cr_expect_eq(fixture_send(MESSAGE_FETCH, 1)->to, 1 << 1);
+}
+
+Test(replica, serves_only_what_it_knows_decided)
+{
+    struct replica *r = fresh();
+    struct outbox *o = fixture_outbox(3);
+    hold((struct ballot){1, 1}, 1, 1);
+    hold((struct ballot){1, 1}, 2, 2);
+    replica_on_decided(r, 1, (struct ballot){1, 1}, 1, o);
+    struct message fetch = {.kind = MESSAGE_FETCH, .fetch = {1, 2}};
+    replica_on_fetch(r, 2, &fetch, o);
+    cr_assert_not_null(fixture_effect(EFFECT_FETCH, 0));
+    cr_expect_eq(fixture_effect(EFFECT_FETCH, 0)->fetch.last, 1);
+    fetch.fetch.first = 2;
+    replica_on_fetch(r, 2, &fetch, o);
+    cr_expect_eq(fixture_effects(EFFECT_FETCH), 1);
+}
+
+Test(replica, hints_before_the_log_holds_more_than_a_restart_can)
+{
+    struct replica *r = fresh();
+    struct outbox *o = fixture_outbox(3);
+    r->decided = 10;
+    replica_hint_for(r, SLOTS_HELD_MAX, o);
+    cr_expect_eq(fixture_effects(EFFECT_PERSIST), 0);
+    replica_hint_for(r, SLOTS_HELD_MAX + 1, o);
+    cr_assert_eq(fixture_effects(EFFECT_PERSIST), 1);
+    cr_expect_eq(fixture_effect(EFFECT_PERSIST, 0)->persist.slot, 10);
+}
+
+Test(replica, keeps_a_request_until_its_own_decision)
+{
+    struct replica *r = fresh();
+    struct requests *q = &r->requests;
+    requests_submit(q, fixture_command(1));
+    requests_submit(q, fixture_command(2));
+    requests_sent(q, 5);
+    requests_decided(q, fixture_command(3));
+    cr_expect_eq(q->count, 2);
+    requests_resend_old(q, 4);
+    cr_expect_eq(requests_peek(q), fixture_command(2));
+    requests_resend_old(q, 5);
+    cr_expect_eq(requests_peek(q), fixture_command(1), "the older one first again");
+    requests_decided(q, fixture_command(1));
+    cr_expect_eq(q->count, 1);
+}
+
+Test(reader, an_answer_covers_only_reads_that_began_before_it_was_asked_for)
+{
+    struct reader r;
+    reader_init(&r, 1000);
+    struct outbox *o = fixture_outbox(3);
+    reader_on_read(&r, 1);
+    reader_flush(&r, 1, 0, o);
+    reader_on_read(&r, 2);
+    reader_flush(&r, 1, 1, o);
+    cr_assert_null(fixture_send(MESSAGE_READ, 1), "one question at a time");
+    struct message ack = {
+        .kind = MESSAGE_READ_ACK,
+        .read_ack = {.id = fixture_send(MESSAGE_READ, 0)->message.read.id, .slot = 7, .ok = true}};
+    reader_on_ack(&r, &ack, 2, o);
+    cr_expect_eq(fixture_effect(EFFECT_READ_READY, 0)->read_ready.read, 1);
+    reader_on_ack(&r, &ack, 2, o);
+    cr_expect_eq(fixture_effects(EFFECT_READ_READY), 1, "a repeated answer");
+    reader_flush(&r, 1, 3, o);
+    cr_expect_not_null(fixture_send(MESSAGE_READ, 1));
+}
+
+Test(reader, an_answer_to_a_former_life_matches_nothing)
+{
+    struct reader r;
+    reader_init(&r, UINT64_MAX);
+    struct outbox *o = fixture_outbox(3);
+    reader_on_read(&r, 1);
+    reader_flush(&r, 1, 0, o);
+    struct message ack = {.kind = MESSAGE_READ_ACK, .read_ack = {.id = 1, .slot = 7, .ok = true}};
+    reader_on_ack(&r, &ack, 2, o);
+    cr_expect_eq(fixture_effects(EFFECT_READ_READY), 0);
+}
