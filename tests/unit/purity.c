@@ -13,7 +13,8 @@ static const char *const allowed[] = {"memcpy",
                                       "memmove",
                                       "assert_failed",
                                       "__stack_chk_fail",
-                                      "_GLOBAL_OFFSET_TABLE_"};
+                                      "_GLOBAL_OFFSET_TABLE_",
+                                      "__popcountdi2" /* libgcc: __builtin_popcount */};
 /* base/cursor.h, and what the sanitizers put in. */
 static const char *const allowed_prefixes[] = {"cursor_",  "write_",  "writer_of",   "__asan_",
                                                "__ubsan_", "__tsan_", "__sanitizer_"};
