@@ -59,6 +59,8 @@ void acceptor_on_p1a(struct acceptor *a, uint32_t from, const struct message *m,
                      uint64_t now_ns, struct outbox *o)
 {
     struct ballot asked = m->p1a.ballot;
+    if (now_ns < a->silent_until_ns)
+        return;
     if (ballot_cmp(asked, a->promised) > 0 && !acceptor_promise(a, asked, now_ns, o))
         return; /* the candidate asks again */
 

@@ -277,6 +277,7 @@ void paxos_step(struct paxos *p, const struct event *event, struct effects *out)
         p->now_ns = event->now_ns;
     p->wall_ns = event->wall_ns;
     p->box.out = out;
+    replica_advance(&p->replica, &p->box); /* what a restart found decided */
     switch (event->kind) {
     case EVENT_TICK:
         on_tick(p);

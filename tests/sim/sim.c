@@ -60,7 +60,8 @@ static const struct {
     uint64_t seed;
     const char *profile;
 } found[] = {
-    {0, "swarm"},
+    {0x133, "crash"},      /* a checkpoint durable before the log */
+    {0x7777002f, "delay"}, /* the open of a former life came late */
 };
 
 struct history {
@@ -277,9 +278,13 @@ static void settle(struct history *h)
     if (cluster_now_ns(h->c) - start_ns > settle_ns_max)
         settle_ns_max = cluster_now_ns(h->c) - start_ns;
     /* And it still works. */
-    uint64_t id = cluster_failure(h->c) ? 0 : cluster_increment(h->c, 0, 0);
-    cluster_run(h->c, 2 * NS_PER_S);
-    if (!cluster_is_done(h->c, id))
+    bool is_answered = false;
+    for (int tries = 0; tries < 2 && !is_answered && !cluster_failure(h->c); tries++) {
+        uint64_t id = cluster_increment(h->c, 0, 0); /* may find its session lost, once */
+        cluster_run(h->c, 2 * NS_PER_S);
+        is_answered = cluster_is_done(h->c, id);
+    }
+    if (!is_answered)
         cluster_fail(h->c, "liveness: a last command was not decided");
 }
 

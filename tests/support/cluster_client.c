@@ -108,6 +108,23 @@ static void finish(struct cluster *c, struct sim_node *n, size_t at, uint64_t va
     n->open.count--;
 }
 
+/* The open of a former life came late, and ended the session of this one: open another. What is
+ * under way has not been applied, or its answer is gone. */
+static void lose_session(struct sim_node *n, struct cluster *c)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n->open.count; i++) {
+        struct call *call = &c->calls.at[n->open.at[i] - 1];
+        if (call->is_read)
+            n->open.at[kept++] = n->open.at[i];
+        else
+            call->state = CALL_LOST;
+    }
+    n->open.count = kept;
+    n->epoch = n->sequence = 0;
+    n->is_opening = false;
+}
+
 static void on_own_increment(struct cluster *c, struct sim_node *n, const struct command *command,
                              struct machine_result r)
 {
@@ -115,11 +132,12 @@ static void on_own_increment(struct cluster *c, struct sim_node *n, const struct
         const struct call *call = &c->calls.at[n->open.at[i] - 1];
         if (call->is_read || call->number != command->sequence)
             continue;
+        if (r.verdict == SESSION_FENCED && n->life > 0) {
+            lose_session(n, c);
+            return;
+        }
         if (r.verdict == SESSION_SETTLED || r.verdict == SESSION_FENCED)
-            cluster_fail(c,
-                         "session: op %" PRIu64 ", sequence %" PRIu64 " low %" PRIu64
-                         ", under way was %s",
-                         n->open.at[i], command->sequence, command->low,
+            cluster_fail(c, "session: op %" PRIu64 " under way was %s", n->open.at[i],
                          r.verdict == SESSION_FENCED ? "fenced" : "settled");
         finish(c, n, i, r.value);
         return;
