@@ -17,7 +17,7 @@
 
 #include "tests/support/cluster_sim.h"
 
-enum { DEFAULT_COUNT = 2000 };
+enum { DEFAULT_COUNT = 3000 };
 #define DEFAULT_SEED UINT64_C(0x9e3779b97f4a7c15)
 #define SETTLE_NS    (12 * NS_PER_S) /* after the faults everything outstanding is done within */
 
