@@ -18,9 +18,11 @@
 #include "fs/frontend_internal.h"
 #include "fs/frontend_ops.h"
 
-#define BACKGROUND_MAX 256 /* requests the kernel may have out without a caller waiting for each   \
-                            */
-#define STOP_WAIT_MS 1000  /* for threads that hang in the kernel or in the node */
+#define BACKGROUND_MAX                                                                             \
+    256                   /* requests the kernel may have out without a caller waiting for each    \
+                           */
+#define STOP_WAIT_MS 1000 /* for threads that hang in the kernel or in the node */
+#define STOP_WAKE_MS 10   /* between two wake-ups of a worker that reads the device */
 
 /* libfuse hands no thread context to its callbacks. */
 static _Thread_local struct worker *this_worker;
@@ -170,11 +172,10 @@ static void serve_device(struct worker *w)
 static void *worker_main(void *context)
 {
     struct worker *w = context;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL); /* but for device_read() */
+    device_wake_prepare();
     this_worker = w;
-    pthread_cleanup_push(worker_end, w);
     serve_device(w);
-    pthread_cleanup_pop(1);
+    worker_end(w);
     return NULL;
 }
 
@@ -260,27 +261,37 @@ int frontend_start(const struct frontend_config *config, struct frontend **out)
     return 0;
 }
 
-/* True when all have ended. */
-static bool wait_for_threads(struct frontend *f)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += STOP_WAIT_MS / 1000;
-    int rc = 0;
-    pthread_mutex_lock(&f->threads_lock);
-    while (f->thread_count > 0 && rc == 0)
-        rc = pthread_cond_timedwait(&f->thread_ended, &f->threads_lock, &until);
-    bool ended = f->thread_count == 0;
-    pthread_mutex_unlock(&f->threads_lock);
-    return ended;
-}
-
 static bool worker_has_ended(struct frontend *f, const struct worker *w)
 {
     pthread_mutex_lock(&f->threads_lock);
     bool ended = w->ended;
     pthread_mutex_unlock(&f->threads_lock);
     return ended;
+}
+
+/* True when all have ended. */
+static bool end_threads(struct frontend *f)
+{
+    for (int waited_ms = 0; waited_ms < STOP_WAIT_MS; waited_ms += STOP_WAKE_MS) {
+        for (uint32_t i = 0; i < f->worker_count; i++) {
+            if (!worker_has_ended(f, &f->workers[i]))
+                device_wake(f->workers[i].thread);
+        }
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += STOP_WAKE_MS * (long)NS_PER_MS;
+        until.tv_sec += until.tv_nsec / (long)NS_PER_S;
+        until.tv_nsec %= (long)NS_PER_S;
+        int rc = 0;
+        pthread_mutex_lock(&f->threads_lock);
+        while (f->thread_count > 0 && rc == 0)
+            rc = pthread_cond_timedwait(&f->thread_ended, &f->threads_lock, &until);
+        bool ended = f->thread_count == 0;
+        pthread_mutex_unlock(&f->threads_lock);
+        if (ended)
+            return true;
+    }
+    return false;
 }
 
 void frontend_stop(struct frontend *f)
@@ -291,9 +302,7 @@ void frontend_stop(struct frontend *f)
         notify_stop(f->notify);
     device_detach(f->config.mountpoint, f->device_minor);
     device_abort(f->device_minor);
-    for (uint32_t i = 0; i < f->worker_count; i++)
-        pthread_cancel(f->workers[i].thread);
-    if (!wait_for_threads(f))
+    if (!end_threads(f))
         log_event(LOG_WARN, "event=frontend_threads_left");
     for (uint32_t i = 0; i < f->worker_count; i++) {
         struct worker *w = &f->workers[i];

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,13 +22,27 @@
 static ssize_t device_read(int fd, void *bytes, size_t room, void *context)
 {
     (void)context;
-    int state;
-    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
-    ssize_t size = read(fd, bytes, room);
-    int error = errno;
-    pthread_setcancelstate(state, NULL);
-    errno = error;
-    return size;
+    return read(fd, bytes, room);
+}
+
+static void on_wake(int signal_number)
+{
+    (void)signal_number; /* that it came is all: read() ends with EINTR */
+}
+
+void device_wake_prepare(void)
+{
+    struct sigaction action = {.sa_handler = on_wake}; /* no SA_RESTART */
+    sigaction(SIGUSR1, &action, NULL);
+    sigset_t wake;
+    sigemptyset(&wake);
+    sigaddset(&wake, SIGUSR1);
+    pthread_sigmask(SIG_UNBLOCK, &wake, NULL);
+}
+
+void device_wake(pthread_t reader)
+{
+    pthread_kill(reader, SIGUSR1);
 }
 
 /* The first answer of a session is INIT's. libfuse 3.14.0 takes FUSE_CAP_PARALLEL_DIROPS as wanted,

@@ -2,9 +2,11 @@
 #ifndef FS_FRONTEND_DEVICE_H
 #define FS_FRONTEND_DEVICE_H
 
+#include <pthread.h>
+
 #include "fs/frontend_internal.h"
 
-/* Reads are where a worker may be cancelled; the INIT answer gets the flags libfuse leaves out. */
+/* The INIT answer gets the flags libfuse leaves out. */
 extern const struct fuse_custom_io device_io;
 
 /* The minor number of the mount's device, without asking the filesystem itself. 0 or -errno. */
@@ -18,5 +20,11 @@ void device_abort(uint32_t minor);
 void device_detach(const char *mountpoint, uint32_t minor);
 /* Let @fd refer to nothing, while others may still use the number. */
 void device_blind(int fd);
+
+/* A thread that waits in a read of the device can be woken: it prepares, another one wakes it. A
+ * wake-up that comes just before the read is lost: repeat it until the thread has ended. (Not
+ * pthread_cancel, whose unwinding the address sanitizer does not survive.) */
+void device_wake_prepare(void);
+void device_wake(pthread_t reader);
 
 #endif

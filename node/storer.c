@@ -118,8 +118,10 @@ static void announce_batch(struct storer *s, size_t count)
 static int checkpoint_if_due(struct storer *s)
 {
     uint64_t now = clock_now_ns();
-    if (s->bytes_since == 0 ||
-        (s->bytes_since < CHECKPOINT_BYTES && now - s->last_checkpoint_ns < CHECKPOINT_INTERVAL_NS))
+    bool is_due = s->bytes_since >= CHECKPOINT_BYTES ||
+                  now - s->last_checkpoint_ns >= CHECKPOINT_INTERVAL_NS ||
+                  store_grown(s->store) >= CHECKPOINT_GROWN;
+    if (s->bytes_since == 0 || !is_due)
         return 0;
     pthread_mutex_lock(&s->lock);
     bool busy = s->busy;

@@ -8,6 +8,9 @@
 
 #define CHECKPOINT_INTERVAL_NS (5 * NS_PER_S)
 #define CHECKPOINT_BYTES       (64 * MIB) /* command bytes after which a checkpoint is due at once */
+/* ... or growth of the store's file: what a checkpoint pins is not reused, and a small commit takes
+ * about 54 KiB of pages. */
+#define CHECKPOINT_GROWN (256 * MIB)
 
 struct storer;
 
