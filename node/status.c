@@ -197,11 +197,12 @@ static void pack_member(struct buffer *b, const struct node *n, uint32_t i)
     uint64_t applied = is_self ? mine : m->status.applied;
     uint64_t newest = decided > mine ? decided : mine;
     uint64_t heard = is_self ? clock_now_ns() : m->told_ns;
-    pack_map(b, 13);
+    pack_map(b, 14);
     pack_key_text(b, "name", n->config.members[i].name);
     pack_key_text(b, "address", n->config.members[i].address);
     pack_key_hex(b, "node_id", n->config.members[i].node_id);
     pack_key_bool(b, "connected", connected);
+    pack_key_text(b, "relayed_by", peer.relayed_by);
     pack_key_u64(b, "applied", applied);
     pack_key_u64(b, "checkpointed",
                  is_self ? store_checkpointed(n->store) : m->status.checkpointed);

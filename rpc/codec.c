@@ -13,8 +13,8 @@ enum {
 };
 
 static_assert(MESSAGE_BYTES + COMMAND_SIZE_MAX + ENTRIES_MAX * ENTRY_SIZE_MAX + HEAD_SIZE_MAX <=
-                  FRAME_SIZE_MAX,
-              "a message that stopped taking entries at MESSAGE_BYTES fits a frame");
+                  RELAY_SIZE_MAX,
+              "a message that stopped taking entries at MESSAGE_BYTES fits a frame, also relayed");
 static_assert(MEMBERS_MAX * 9 + MEMBER_NAME_MAX + sizeof((struct peer_refuse){0}.reason) + 128 <=
                   HEAD_SIZE_MAX,
               "hello and refuse fit");
@@ -293,6 +293,15 @@ static void put_status(msgpack_packer *p, const struct peer_status *s)
     put_bool(p, s->mounted);
 }
 
+static void put_relay(msgpack_packer *p, const struct peer_relay *r)
+{
+    put_head(p, METHOD_RELAY, 3);
+    put_u64(p, r->origin);
+    put_u64(p, r->target);
+    msgpack_pack_bin(p, r->size);
+    msgpack_pack_bin_body(p, r->bytes, r->size);
+}
+
 static size_t pvalues_size(const struct pvalue *values, uint32_t count)
 {
     size_t size = 0;
@@ -321,8 +330,12 @@ static size_t entries_size(const struct message *m)
 
 int codec_encode(const struct peer_message *m, struct buffer *out)
 {
-    size_t entries = m->kind == PEER_PAXOS ? entries_size(&m->paxos) : 0;
-    int rc = buffer_reserve(out, HEAD_SIZE_MAX + entries);
+    size_t body = 0;
+    if (m->kind == PEER_PAXOS)
+        body = entries_size(&m->paxos);
+    else if (m->kind == PEER_RELAY)
+        body = m->relay.size;
+    int rc = buffer_reserve(out, HEAD_SIZE_MAX + body);
     if (rc < 0)
         return rc;
     msgpack_packer p;
@@ -340,6 +353,13 @@ int codec_encode(const struct peer_message *m, struct buffer *out)
         break;
     case PEER_STATUS:
         put_status(&p, &m->status);
+        break;
+    case PEER_ALIVE:
+        put_head(&p, METHOD_ALIVE, 1);
+        put_u64(&p, m->alive.hears);
+        break;
+    case PEER_RELAY:
+        put_relay(&p, &m->relay);
         break;
     }
     return 0;

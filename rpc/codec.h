@@ -16,11 +16,15 @@
 #define PROTOCOL_MIN 1
 #define PROTOCOL_MAX 1
 
+#define RELAY_SIZE_MAX (FRAME_SIZE_MAX - 64) /* bytes of a frame within a relay's frame */
+
 enum peer_kind {
     PEER_HELLO,  /* first on every connection, both ways */
     PEER_REFUSE, /* why the connection is about to be closed */
     PEER_PAXOS,  /* a message of the core */
     PEER_STATUS, /* what a node says of itself twice a second; also the digest of one slot */
+    PEER_ALIVE,  /* the transport's own keep-alive: whom the sender hears */
+    PEER_RELAY,  /* a message of the core for another member, to be passed on once */
 };
 
 struct peer_hello {
@@ -45,6 +49,17 @@ struct peer_status {
     bool mounted;
 };
 
+struct peer_alive {
+    uint32_t hears; /* mask */
+};
+
+/* Indexes are below MEMBERS_MAX and differ; whether they are members' is for the transport. */
+struct peer_relay {
+    uint32_t origin, target;
+    uint32_t size;        /* 1..RELAY_SIZE_MAX */
+    const uint8_t *bytes; /* one encoded message; in the frame: keep that for as long */
+};
+
 struct peer_message {
     enum peer_kind kind;
     union {
@@ -52,6 +67,8 @@ struct peer_message {
         struct peer_refuse refuse;
         struct message paxos;
         struct peer_status status;
+        struct peer_alive alive;
+        struct peer_relay relay;
     };
 };
 
@@ -67,6 +84,9 @@ void decoder_free(struct decoder *d);
  * @m is set and lives until the next codec_decode() or decoder_clear() with @d, as do its
  * references to commands (take your own to keep one). 0; -EBADMSG; -ENOMEM. */
 int codec_decode(struct decoder *d, struct frame *frame, struct peer_message *m);
+/* Replace @m, a PEER_RELAY decoded with @d, by the message in it, which points to a frame of its
+ * own. 0; -EBADMSG, also when it is no PEER_PAXOS: a relay is not relayed on; -ENOMEM. */
+int codec_unwrap(struct decoder *d, struct peer_message *m);
 void decoder_clear(struct decoder *d);
 
 #endif

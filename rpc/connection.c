@@ -45,6 +45,12 @@ bool outgoing_seal(struct outgoing *o)
     return true;
 }
 
+const uint8_t *outgoing_frame(const struct outgoing *o, uint32_t *size)
+{
+    *size = (uint32_t)(o->buffer.size - PREFIX_SIZE);
+    return o->buffer.bytes + PREFIX_SIZE;
+}
+
 void outgoing_unref(struct outgoing *o)
 {
     ASSERT(o->refs > 0);

@@ -31,6 +31,8 @@ struct outgoing {
 struct outgoing *outgoing_new(void); /* one reference; its buffer has room for the prefix */
 /* Write the prefix. False when the frame is longer than a frame may be. */
 bool outgoing_seal(struct outgoing *o);
+/* The frame without its prefix. */
+const uint8_t *outgoing_frame(const struct outgoing *o, uint32_t *size);
 void outgoing_unref(struct outgoing *o);
 
 struct connection;

@@ -423,6 +423,25 @@ static void take_status(struct params *p, struct peer_status *s)
     s->mounted = take_bool(p);
 }
 
+static void take_alive(struct params *p, struct peer_alive *a)
+{
+    a->hears = take_u32(p);
+    require(p, a->hears >> MEMBERS_MAX == 0);
+}
+
+static void take_relay(struct params *p, struct peer_relay *r)
+{
+    r->origin = take_u32(p);
+    r->target = take_u32(p);
+    require(p, r->origin < MEMBERS_MAX && r->target < MEMBERS_MAX && r->origin != r->target);
+    const msgpack_object *o = take(p, MSGPACK_OBJECT_BIN);
+    require(p, o && o->via.bin.size >= 1 && o->via.bin.size <= RELAY_SIZE_MAX);
+    if (p->error)
+        return;
+    r->size = o->via.bin.size;
+    r->bytes = (const uint8_t *)o->via.bin.ptr;
+}
+
 static bool method_is(const msgpack_object *o, const char *method)
 {
     return o->via.str.size == strlen(method) &&
@@ -444,6 +463,16 @@ static void take_message(struct params *p, const msgpack_object *method, struct 
     if (method_is(method, METHOD_STATUS)) {
         m->kind = PEER_STATUS;
         take_status(p, &m->status);
+        return;
+    }
+    if (method_is(method, METHOD_ALIVE)) {
+        m->kind = PEER_ALIVE;
+        take_alive(p, &m->alive);
+        return;
+    }
+    if (method_is(method, METHOD_RELAY)) {
+        m->kind = PEER_RELAY;
+        take_relay(p, &m->relay);
         return;
     }
     int kind = 0;
@@ -487,5 +516,21 @@ int codec_decode(struct decoder *d, struct frame *frame, struct peer_message *m)
     int rc = decode(d, frame, m);
     if (rc < 0)
         decoder_clear(d);
+    return rc;
+}
+
+int codec_unwrap(struct decoder *d, struct peer_message *m)
+{
+    ASSERT(m->kind == PEER_RELAY);
+    struct frame *inner = frame_new(m->relay.size);
+    if (!inner)
+        return -ENOMEM;
+    memcpy(inner->bytes, m->relay.bytes, m->relay.size);
+    int rc = codec_decode(d, inner, m);
+    frame_unref(inner); /* its commands keep it */
+    if (rc == 0 && m->kind != PEER_PAXOS) {
+        decoder_clear(d);
+        rc = -EBADMSG;
+    }
     return rc;
 }

@@ -7,6 +7,8 @@
 #define METHOD_HELLO  "hello"
 #define METHOD_REFUSE "refuse"
 #define METHOD_STATUS "status"
+#define METHOD_ALIVE  "alive"
+#define METHOD_RELAY  "relay"
 
 /* msgpack-rpc: the first element of a notification */
 enum { NOTIFICATION = 2 };

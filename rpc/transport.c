@@ -11,6 +11,7 @@
 #include "base/prng.h"
 #include "rpc/address.h"
 #include "rpc/connection.h"
+#include "rpc/relay.h"
 
 #define BACKOFF_NS_MIN (50 * NS_PER_MS)
 #define BACKOFF_NS_MAX (1000 * NS_PER_MS)
@@ -32,6 +33,8 @@ struct peer {
     uint64_t sent_frames, received_frames; /* of former connections */
     uint64_t dropped_frames;
     uint64_t last_received_ns;
+    uint32_t hears; /* mask, as it said last on this connection */
+    int relay;      /* who passes on what goes to it; -1: none */
     bool announced; /* that it is connected was logged */
     char last_error[sizeof((struct transport_peer_view){0}.last_error)];
 };
@@ -54,7 +57,7 @@ struct transport {
     struct peer peers[MEMBERS_MAX];
     char stranger_error[256];
     struct prng prng;
-    uint64_t ticked_ns;
+    uint64_t ticked_ns, alive_at_ns;
 
     bool closing;
     void (*closed)(void *context);
@@ -137,6 +140,7 @@ static bool detach(struct transport *t, struct connection *c)
     p->received_frames += c->received_frames;
     p->dropped_frames += c->queued_frames;
     p->last_received_ns = c->last_received_ns;
+    p->hears = 0;
     return true;
 }
 
@@ -279,6 +283,7 @@ static void establish(struct transport *t, struct connection *c, uint32_t index)
     p->dialing = NULL;
     p->live = c;
     p->last_received_ns = c->last_received_ns;
+    p->hears = UINT32_C(1) << t->config.self; /* it said hello; of others it has yet to tell */
     c->established = true;
     c->index = c->lane = index;
     c->state = CONNECTION_UP;
@@ -336,12 +341,49 @@ static void on_frame_greeting(struct transport *t, struct connection *c,
         break;
     case PEER_PAXOS:
     case PEER_STATUS:
+    case PEER_ALIVE:
+    case PEER_RELAY:
         on_bad_frame(t, c, "did not say hello first");
         break;
     }
 }
 
-static void on_frame_up(struct transport *t, struct connection *c, const struct peer_message *m)
+/* A message of @c's member for another one: passed on once, to whom it is for. */
+static void pass_on(struct transport *t, const struct peer_message *m)
+{
+    struct peer *target = &t->peers[m->relay.target];
+    if (!target->live)
+        return;
+    struct outgoing *o = encode(m);
+    if (!o)
+        return;
+    if (!connection_send(target->live, o))
+        target->dropped_frames++;
+    outgoing_unref(o);
+}
+
+static void on_relay(struct transport *t, struct connection *c, struct peer_message *m)
+{
+    uint32_t origin = m->relay.origin, target = m->relay.target, count = t->config.member_count;
+    bool is_for_us = target == t->config.self;
+    if (origin >= count || target >= count || origin == t->config.self ||
+        is_for_us == (origin == c->index)) {
+        on_bad_frame(t, c, "relayed what it should not");
+        return;
+    }
+    if (!is_for_us) {
+        pass_on(t, m);
+        return;
+    }
+    int rc = codec_unwrap(t->decoder, m);
+    if (rc < 0)
+        on_bad_frame(t, c,
+                     rc == -ENOMEM ? "no memory for a message" : "relayed a malformed message");
+    else
+        t->config.callbacks.on_message(t->config.callbacks.context, origin, m);
+}
+
+static void on_frame_up(struct transport *t, struct connection *c, struct peer_message *m)
 {
     switch (m->kind) {
     case PEER_HELLO:
@@ -354,6 +396,14 @@ static void on_frame_up(struct transport *t, struct connection *c, const struct 
     case PEER_STATUS:
         announce(t, c);
         t->config.callbacks.on_message(t->config.callbacks.context, c->index, m);
+        break;
+    case PEER_ALIVE:
+        announce(t, c);
+        t->peers[c->index].hears = m->alive.hears;
+        break;
+    case PEER_RELAY:
+        announce(t, c);
+        on_relay(t, c, m);
         break;
     }
 }
@@ -513,6 +563,48 @@ static void check_connection(struct transport *t, struct connection *c, uint64_t
     }
 }
 
+static void note_relay(struct transport *t, uint32_t index, int relay)
+{
+    struct peer *p = &t->peers[index];
+    if (relay == p->relay)
+        return;
+    p->relay = relay;
+    if (relay >= 0)
+        log_event(LOG_WARN, "event=relay_started peer=%s by=%s", name_of(t, index),
+                  name_of(t, (uint32_t)relay));
+    else
+        log_event(LOG_INFO, "event=relay_ended peer=%s", name_of(t, index));
+}
+
+static void say_alive(struct transport *t, uint32_t hears)
+{
+    struct peer_message m = {.kind = PEER_ALIVE, .alive.hears = hears};
+    transport_send(t, UINT32_MAX, &m);
+    for (uint32_t i = 0; i < t->config.member_count; i++)
+        if (t->peers[i].live)
+            connection_flush(t->peers[i].live);
+}
+
+static void tend_relays(struct transport *t, uint64_t now)
+{
+    uint32_t count = t->config.member_count, self = t->config.self;
+    struct relay_link links[MEMBERS_MAX];
+    for (uint32_t i = 0; i < count; i++) {
+        const struct peer *p = &t->peers[i];
+        links[i] = (struct relay_link){
+            .is_up = p->live != NULL,
+            .heard_ns = p->live ? p->live->last_received_ns : p->last_received_ns,
+            .hears = p->hears,
+        };
+    }
+    for (uint32_t i = 0; i < count; i++)
+        note_relay(t, i, relay_choose(links, count, self, i, t->peers[i].relay, now));
+    if (now < t->alive_at_ns)
+        return;
+    t->alive_at_ns = now + ALIVE_NS;
+    say_alive(t, relay_hears(links, count, now));
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct transport *t = timer->data;
@@ -526,6 +618,8 @@ static void on_tick(uv_timer_t *timer)
         if (!p->live && !p->dialing && now >= p->dial_at_ns)
             dial(t, i);
     }
+    if (!t->closing)
+        tend_relays(t, now);
 }
 
 /* Before the loop waits: what the turn queued leaves in as few system calls as it can. */
@@ -544,19 +638,36 @@ static void on_prepare(uv_prepare_t *prepare)
 
 /* ---- the public part ---- */
 
+static void send_relayed(struct transport *t, uint32_t target, const struct outgoing *o)
+{
+    struct peer *relay = &t->peers[t->peers[target].relay];
+    struct peer_message m = {.kind = PEER_RELAY,
+                             .relay = {.origin = t->config.self, .target = target}};
+    m.relay.bytes = outgoing_frame(o, &m.relay.size);
+    struct outgoing *wrapped = relay->live ? encode(&m) : NULL;
+    if (!wrapped)
+        return;
+    if (!connection_send(relay->live, wrapped))
+        relay->dropped_frames++;
+    outgoing_unref(wrapped);
+}
+
 void transport_send(struct transport *t, uint32_t to, const struct peer_message *m)
 {
     struct outgoing *o = NULL;
     for (uint32_t i = 0; i < t->config.member_count; i++) {
-        struct connection *c = t->peers[i].live;
-        if (!(to & UINT32_C(1) << i) || !c)
+        struct peer *p = &t->peers[i];
+        bool is_relayed = p->relay >= 0 && m->kind == PEER_PAXOS;
+        if (!(to & UINT32_C(1) << i) || (!p->live && !is_relayed))
             continue;
         if (!o)
             o = encode(m);
         if (!o)
             return;
-        if (!connection_send(c, o))
-            t->peers[i].dropped_frames++;
+        if (p->live && !connection_send(p->live, o))
+            p->dropped_frames++;
+        if (is_relayed)
+            send_relayed(t, i, o);
     }
     if (o)
         outgoing_unref(o);
@@ -574,6 +685,7 @@ void transport_view(const struct transport *t, uint32_t index, struct transport_
         .received_frames = p->received_frames + (c ? c->received_frames : 0),
         .dropped_frames = p->dropped_frames,
         .last_received_ns = c ? c->last_received_ns : p->last_received_ns,
+        .relayed_by = p->relay >= 0 ? name_of(t, (uint32_t)p->relay) : NULL,
     };
     if (!c)
         memcpy(view->last_error, p->last_error, sizeof view->last_error);
@@ -589,6 +701,7 @@ static int parse_config(struct transport *t)
         if (rc < 0)
             return rc;
         t->peers[i].backoff_ns = BACKOFF_NS_MIN;
+        t->peers[i].relay = -1;
         snprintf(t->peers[i].last_error, sizeof t->peers[i].last_error, "%s",
                  dials(t, i) ? "not yet dialled" : "it has not dialled yet");
     }

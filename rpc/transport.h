@@ -6,7 +6,10 @@
  * that is full), repeated or reordered as far as the user may assume. Send queues are bounded per
  * peer (SEND_QUEUE_BYTES_MAX): a slow peer loses frames and slows nobody. A peer silent for
  * PEER_IDLE_NS is dropped and dialled anew. Connections that have not said hello are bounded in
- * number and time. */
+ * number and time.
+ *
+ * Where only the way to one member is cut, messages of the core to it go through another member
+ * that hears it (rpc/relay.h), besides the own connection if there is one. */
 #ifndef RPC_TRANSPORT_H
 #define RPC_TRANSPORT_H
 
@@ -25,7 +28,7 @@ struct transport_callbacks {
     const char *(*on_hello)(void *context, uint32_t index, const struct peer_hello *hello);
     /* Connection to member @index up or down. */
     void (*on_state)(void *context, uint32_t index, bool connected, const char *reason);
-    /* A message from member @index; borrowed for the call. */
+    /* A message from member @index, connected or, of the core, relayed; borrowed for the call. */
     void (*on_message)(void *context, uint32_t index, const struct peer_message *m);
 };
 
@@ -54,7 +57,8 @@ struct transport_peer_view {
     bool connected;
     uint64_t queued_bytes, sent_frames, received_frames, dropped_frames;
     uint64_t last_received_ns;
-    char last_error[160]; /* why it is not connected, as a person reads it */
+    const char *relayed_by; /* the member that passes on what goes to it; NULL: none */
+    char last_error[160];   /* why it is not connected, as a person reads it */
 };
 void transport_view(const struct transport *t, uint32_t index, struct transport_peer_view *view);
 

@@ -46,7 +46,7 @@ static const char *on_hello(void *context, uint32_t index, const struct peer_hel
     ASSERT(!n->sending);
     ASSERT(h->node_id == index + 1);
     n->hellos++;
-    return n->refuses;
+    return n->admits & UINT32_C(1) << index ? NULL : n->refuses;
 }
 
 static void on_state(void *context, uint32_t index, bool connected, const char *reason)
@@ -80,8 +80,9 @@ static void begin_close(struct net_node *n)
 static void on_message(void *context, uint32_t index, const struct peer_message *m)
 {
     struct net_node *n = context;
-    ASSERT(!n->sending && n->transport && (n->connected & UINT32_C(1) << index));
+    ASSERT(!n->sending && n->transport);
     n->received[index]++;
+    n->relayed[index] += !(n->connected & UINT32_C(1) << index);
     if (n->on_message)
         n->on_message(n, index, m);
     if (n->closes_on_message)

@@ -15,10 +15,12 @@ struct net_node {
     uint32_t index;
     struct transport *transport; /* NULL: closed */
     uint64_t cluster_id;
-    const char *refuses; /* answer of on_hello */
+    const char *refuses; /* answer of on_hello ... */
+    uint32_t admits;     /* ... but for these; mask */
     uint32_t connected;  /* mask */
     uint32_t hellos, ups, downs;
     uint64_t received[NET_NODES_MAX]; /* messages, by sender */
+    uint64_t relayed[NET_NODES_MAX];  /* of these, while the sender was not connected */
     char reason[160];                 /* of the last down */
     bool sending;                     /* inside transport_send */
     bool closes_on_message;

@@ -164,12 +164,18 @@ struct wire_samples *wire_samples_new(uint32_t count, uint32_t command_size, uin
     m[4].kind = PEER_STATUS;
     m[4].status = (struct peer_status){
         any_u64(&r), any_u64(&r), any_u64(&r), {any_u64(&r), any_u64(&r)}, any_u64(&r), true};
+    m[5].kind = PEER_ALIVE;
+    m[5].alive.hears = (uint32_t)any_u64(&r) & ((UINT32_C(1) << MEMBERS_MAX) - 1);
+    s->relayed = wire_frame(&s->messages[MESSAGE_P2A]);
+    m[6].kind = PEER_RELAY;
+    m[6].relay = (struct peer_relay){0, MEMBERS_MAX - 1, s->relayed->size, s->relayed->bytes};
     return s;
 }
 
 void wire_samples_free(struct wire_samples *s)
 {
     free(s->bytes);
+    frame_unref(s->relayed);
     free(s);
 }
 
@@ -323,6 +329,12 @@ bool wire_equal(const struct peer_message *a, const struct peer_message *b)
         return same_paxos(&a->paxos, &b->paxos);
     case PEER_STATUS:
         return same_status(&a->status, &b->status);
+    case PEER_ALIVE:
+        return a->alive.hears == b->alive.hears;
+    case PEER_RELAY:
+        return a->relay.origin == b->relay.origin && a->relay.target == b->relay.target &&
+               a->relay.size == b->relay.size &&
+               memcmp(a->relay.bytes, b->relay.bytes, a->relay.size) == 0;
     }
     return false;
 }
@@ -456,6 +468,16 @@ static bool bad_text(const char *text, size_t room)
     return size == room;
 }
 
+static const char *bad_relay(const struct peer_relay *r, const struct frame *f)
+{
+    if (r->origin >= MEMBERS_MAX || r->target >= MEMBERS_MAX || r->origin == r->target)
+        return "a relay's members";
+    if (r->size < 1 || r->size > RELAY_SIZE_MAX)
+        return "a relay's size";
+    bool is_inside = r->bytes >= f->bytes && r->bytes + r->size <= f->bytes + f->size;
+    return is_inside ? NULL : "a relay outside its frame";
+}
+
 const char *wire_out_of_range(const struct peer_message *m, const struct frame *f)
 {
     switch (m->kind) {
@@ -471,6 +493,10 @@ const char *wire_out_of_range(const struct peer_message *m, const struct frame *
         return bad_paxos(&m->paxos, f);
     case PEER_STATUS:
         return NULL;
+    case PEER_ALIVE:
+        return m->alive.hears >> MEMBERS_MAX ? "hears" : NULL;
+    case PEER_RELAY:
+        return bad_relay(&m->relay, f);
     }
     return "kind";
 }

@@ -4,7 +4,7 @@
 
 #include "rpc/codec.h"
 
-enum { WIRE_SAMPLES = MESSAGE_KIND_COUNT + 5 };
+enum { WIRE_SAMPLES = MESSAGE_KIND_COUNT + 7 };
 
 /* Messages of every kind, and the memory they point to. */
 struct wire_samples {
@@ -16,6 +16,7 @@ struct wire_samples {
     struct pvalue decided[ENTRIES_MAX]; /* the same without ballots */
     uint64_t slots[ENTRIES_MAX];
     uint8_t *bytes;
+    struct frame *relayed; /* the p2a */
 };
 
 /* @count entries in those that have entries, of @command_size bytes each; integers from @seed. */
