@@ -10,8 +10,8 @@
 #include "base/log.h"
 #include "base/prng.h"
 #include "rpc/address.h"
-#include "rpc/connection.h"
 #include "rpc/relay.h"
+#include "rpc/transport_internal.h"
 
 #define BACKOFF_NS_MIN (50 * NS_PER_MS)
 #define BACKOFF_NS_MAX (1000 * NS_PER_MS)
@@ -26,47 +26,9 @@ enum {
     BACKLOG = 128,
 };
 
-struct peer {
-    struct connection *live;    /* UP */
-    struct connection *dialing; /* DIALLING or GREETING */
-    uint64_t backoff_ns, dial_at_ns;
-    uint64_t sent_frames, received_frames; /* of former connections */
-    uint64_t dropped_frames;
-    uint64_t last_received_ns;
-    uint32_t hears; /* mask, as it said last on this connection */
-    int relay;      /* who passes on what goes to it; -1: none */
-    bool announced; /* that it is connected was logged */
-    char last_error[sizeof((struct transport_peer_view){0}.last_error)];
-};
-
-struct transport {
-    uv_loop_t *loop;
-    struct transport_config config;
-    struct sockaddr_storage addresses[MEMBERS_MAX];
-    struct decoder *decoder;
-    struct connection_owner owner;
-    uint8_t *scratch;
-    struct peer_message received; /* large, so not on the stack */
-
-    uv_tcp_t listener;
-    uv_timer_t timer;
-    uv_prepare_t prepare;
-    uint32_t handles; /* libuv still has: these three and every connection */
-    struct connection *connections;
-    uint32_t strangers;
-    struct peer peers[MEMBERS_MAX];
-    char stranger_error[256];
-    struct prng prng;
-    uint64_t ticked_ns, alive_at_ns;
-
-    bool closing;
-    void (*closed)(void *context);
-    void *closed_context;
-};
-
 /* ---- who is connected ---- */
 
-static const char *name_of(const struct transport *t, uint32_t index)
+const char *transport_name_of(const struct transport *t, uint32_t index)
 {
     return t->config.names[index];
 }
@@ -77,14 +39,15 @@ static bool dials(const struct transport *t, uint32_t index)
 }
 
 /* One line per change of reason: a peer that is down for a night is not a line a second. */
-static void set_error(struct transport *t, uint32_t index, const char *reason)
+void transport_set_error(struct transport *t, uint32_t index, const char *reason)
 {
     struct peer *p = &t->peers[index];
     bool is_new = p->announced || strcmp(p->last_error, reason) != 0;
     p->announced = false;
     snprintf(p->last_error, sizeof p->last_error, "%s", reason);
     if (is_new)
-        log_event(LOG_WARN, "event=peer_down peer=%s reason=\"%s\"", name_of(t, index), reason);
+        log_event(LOG_WARN, "event=peer_down peer=%s reason=\"%s\"", transport_name_of(t, index),
+                  reason);
 }
 
 static void announce(struct transport *t, struct connection *c)
@@ -94,8 +57,8 @@ static void announce(struct transport *t, struct connection *c)
         return;
     p->announced = true;
     p->last_error[0] = '\0';
-    log_event(LOG_INFO, "event=peer_connected peer=%s remote=%s dialled=%d", name_of(t, c->index),
-              c->remote, c->dialled);
+    log_event(LOG_INFO, "event=peer_connected peer=%s remote=%s dialled=%d",
+              transport_name_of(t, c->index), c->remote, c->dialled);
 }
 
 static void schedule_dial(struct transport *t, struct peer *p, uint64_t now)
@@ -144,7 +107,7 @@ static bool detach(struct transport *t, struct connection *c)
     return true;
 }
 
-static void end(struct transport *t, struct connection *c, const char *reason)
+void transport_end(struct transport *t, struct connection *c, const char *reason)
 {
     if (c->state == CONNECTION_CLOSED)
         return;
@@ -161,12 +124,12 @@ static void end(struct transport *t, struct connection *c, const char *reason)
         schedule_dial(t, p, now);
     connection_close(c);
     if (is_known && !was_refused && (was_live || was_dialing))
-        set_error(t, index, reason);
+        transport_set_error(t, index, reason);
     if (was_live)
         t->config.callbacks.on_state(t->config.callbacks.context, index, false, reason);
 }
 
-/* ---- hello ---- */
+/* ---- frames out ---- */
 
 static struct outgoing *encode(const struct peer_message *m)
 {
@@ -180,7 +143,7 @@ static struct outgoing *encode(const struct peer_message *m)
     return NULL;
 }
 
-static void send_now(struct connection *c, const struct peer_message *m)
+void transport_send_on(struct connection *c, const struct peer_message *m)
 {
     struct outgoing *o = encode(m);
     if (!o)
@@ -190,143 +153,13 @@ static void send_now(struct connection *c, const struct peer_message *m)
     outgoing_unref(o);
 }
 
-static void send_hello(struct transport *t, struct connection *c)
-{
-    struct peer_message m = {.kind = PEER_HELLO};
-    if (t->config.fill_hello)
-        t->config.fill_hello(t->config.callbacks.context, &m.hello);
-    m.hello.cluster_id = t->config.cluster_id;
-    m.hello.protocol_min = PROTOCOL_MIN;
-    m.hello.protocol_max = PROTOCOL_MAX;
-    snprintf(m.hello.name, sizeof m.hello.name, "%s", name_of(t, t->config.self));
-    send_now(c, &m);
-}
-
-/* Tell the other side why, and wait a little for it to hang up: closing at once, with unread bytes,
- * would reset the connection and lose the reason. */
-static void refuse(struct transport *t, struct connection *c, const char *reason)
-{
-    struct peer_message m = {.kind = PEER_REFUSE};
-    snprintf(m.refuse.reason, sizeof m.refuse.reason, "%s", reason);
-    send_now(c, &m);
-    connection_shutdown(c);
-    c->state = CONNECTION_REFUSED;
-    c->since_ns = clock_now_ns();
-    if (c->dialled) {
-        char text[sizeof t->peers[0].last_error];
-        snprintf(text, sizeof text, "refused by us: %s", reason);
-        set_error(t, c->index, text);
-    }
-}
-
-static void note_stranger(struct transport *t, const struct connection *c, const char *name,
-                          const char *reason)
-{
-    char ip[sizeof c->remote], text[sizeof t->stranger_error];
-    snprintf(ip, sizeof ip, "%s", c->remote);
-    char *port = strrchr(ip, ':');
-    if (port)
-        *port = '\0';
-    snprintf(text, sizeof text, "remote=%s name=\"%s\" reason=\"%s\"", ip, name, reason);
-    if (strcmp(text, t->stranger_error) == 0)
-        return;
-    memcpy(t->stranger_error, text, sizeof text);
-    log_event(LOG_WARN, "event=connection_refused %s", text);
-}
-
-static int find_member(const struct transport *t, const char *name)
-{
-    for (uint32_t i = 0; i < t->config.member_count; i++)
-        if (strcmp(name_of(t, i), name) == 0)
-            return (int)i;
-    return -ENOENT;
-}
-
-/* NULL and the member's index, or why not. */
-static const char *judge(struct transport *t, const struct connection *c,
-                         const struct peer_hello *h, uint32_t *index)
-{
-    if (h->protocol_min > PROTOCOL_MAX || h->protocol_max < PROTOCOL_MIN)
-        return "no common protocol version: upgrade the older host";
-    if (h->cluster_id != t->config.cluster_id)
-        return "another cluster";
-    int found = find_member(t, h->name);
-    if (found < 0)
-        return "not a member of this cluster";
-    *index = (uint32_t)found;
-    if (*index == t->config.self)
-        return "my own name";
-    if (c->dialled && *index != c->index)
-        return "another member answers at this address";
-    if (!c->dialled && *index > t->config.self)
-        return "the wrong side dials: the members are not in the same order on both";
-    return t->config.callbacks.on_hello(t->config.callbacks.context, *index, h);
-}
-
-/* The member restarted, or its end of the old connection is gone: the new one is the one it uses.
- */
-static void replace(struct transport *t, uint32_t index)
-{
-    struct peer *p = &t->peers[index];
-    if (p->live)
-        end(t, p->live, "replaced by a newer connection");
-}
-
-static void establish(struct transport *t, struct connection *c, uint32_t index)
-{
-    replace(t, index);
-    if (t->closing)
-        return;
-    struct peer *p = &t->peers[index];
-    if (!c->dialled)
-        t->strangers--;
-    p->dialing = NULL;
-    p->live = c;
-    p->last_received_ns = c->last_received_ns;
-    p->hears = UINT32_C(1) << t->config.self; /* it said hello; of others it has yet to tell */
-    c->established = true;
-    c->index = c->lane = index;
-    c->state = CONNECTION_UP;
-    c->since_ns = clock_now_ns();
-    c->reader.size_max = 0;
-    if (!c->dialled)
-        send_hello(t, c);
-    t->config.callbacks.on_state(t->config.callbacks.context, index, true, "");
-}
-
-static void on_hello(struct transport *t, struct connection *c, const struct peer_hello *h)
-{
-    uint32_t index = t->config.self;
-    const char *reason = judge(t, c, h, &index);
-    if (t->closing)
-        return;
-    if (!reason) {
-        establish(t, c, index);
-        return;
-    }
-    if (!c->dialled) {
-        note_stranger(t, c, h->name, reason);
-        struct peer *p = &t->peers[index];
-        if (index != t->config.self && !p->live)
-            snprintf(p->last_error, sizeof p->last_error, "refused by us: %s", reason);
-    }
-    refuse(t, c, reason);
-}
-
-static void on_refuse(struct transport *t, struct connection *c, const struct peer_refuse *r)
-{
-    char reason[sizeof t->peers[0].last_error];
-    snprintf(reason, sizeof reason, "refused by it: %.140s", r->reason);
-    end(t, c, reason);
-}
-
 /* ---- frames in ---- */
 
 static void on_bad_frame(struct transport *t, struct connection *c, const char *what)
 {
     if (!c->dialled && !c->established)
-        note_stranger(t, c, "", what);
-    end(t, c, what);
+        greeting_note_stranger(t, c, "", what);
+    transport_end(t, c, what);
 }
 
 static void on_frame_greeting(struct transport *t, struct connection *c,
@@ -334,10 +167,10 @@ static void on_frame_greeting(struct transport *t, struct connection *c,
 {
     switch (m->kind) {
     case PEER_HELLO:
-        on_hello(t, c, &m->hello);
+        greeting_on_hello(t, c, &m->hello);
         break;
     case PEER_REFUSE:
-        on_refuse(t, c, &m->refuse);
+        greeting_on_refuse(t, c, &m->refuse);
         break;
     case PEER_PAXOS:
     case PEER_STATUS:
@@ -390,7 +223,7 @@ static void on_frame_up(struct transport *t, struct connection *c, struct peer_m
         on_bad_frame(t, c, "said hello twice");
         break;
     case PEER_REFUSE:
-        on_refuse(t, c, &m->refuse);
+        greeting_on_refuse(t, c, &m->refuse);
         break;
     case PEER_PAXOS:
     case PEER_STATUS:
@@ -426,7 +259,7 @@ static void on_frame(struct connection *c, struct frame *f)
 static void on_end(struct connection *c, const char *reason)
 {
     struct transport *t = c->owner->context;
-    end(t, c, reason);
+    transport_end(t, c, reason);
 }
 
 /* ---- dialling and accepting ---- */
@@ -472,11 +305,11 @@ static void on_connect(uv_connect_t *request, int status)
     if (status == 0)
         status = connection_start(c);
     if (status < 0) {
-        end(t, c, uv_strerror(status));
+        transport_end(t, c, uv_strerror(status));
         return;
     }
     note_remote(c);
-    send_hello(t, c);
+    greeting_send(t, c);
 }
 
 /* From the own IP, so that a packet filter between two addresses cuts exactly one pair. */
@@ -493,7 +326,7 @@ static void dial(struct transport *t, uint32_t index)
 {
     struct connection *c = connection_new(t->loop, &t->owner);
     if (!c) {
-        set_error(t, index, "no memory for a connection");
+        transport_set_error(t, index, "no memory for a connection");
         schedule_dial(t, &t->peers[index], clock_now_ns());
         return;
     }
@@ -508,7 +341,7 @@ static void dial(struct transport *t, uint32_t index)
         rc = uv_tcp_connect(&c->connect, &c->tcp, (const struct sockaddr *)&t->addresses[index],
                             on_connect);
     if (rc < 0)
-        end(t, c, uv_strerror(rc));
+        transport_end(t, c, uv_strerror(rc));
 }
 
 static void on_incoming(uv_stream_t *listener, int status)
@@ -533,9 +366,9 @@ static void on_incoming(uv_stream_t *listener, int status)
     if (rc == 0)
         rc = connection_start(c);
     if (rc == -EMFILE)
-        note_stranger(t, c, "", "too many connections that have not said hello");
+        greeting_note_stranger(t, c, "", "too many connections that have not said hello");
     if (rc < 0)
-        end(t, c, uv_strerror(rc));
+        transport_end(t, c, uv_strerror(rc));
 }
 
 /* ---- time ---- */
@@ -546,17 +379,18 @@ static void check_connection(struct transport *t, struct connection *c, uint64_t
     case CONNECTION_DIALLING:
     case CONNECTION_GREETING:
         if (now - c->since_ns > GREETING_NS)
-            end(t, c, c->state == CONNECTION_DIALLING ? "no answer" : "said no hello in time");
+            transport_end(t, c,
+                          c->state == CONNECTION_DIALLING ? "no answer" : "said no hello in time");
         break;
     case CONNECTION_UP:
         if (now - c->last_received_ns > PEER_IDLE_NS && !stalled)
-            end(t, c, "silent for too long");
+            transport_end(t, c, "silent for too long");
         else if (now - c->since_ns > BACKOFF_NS_MAX)
             announce(t, c);
         break;
     case CONNECTION_REFUSED:
         if (now - c->since_ns > REFUSAL_NS)
-            end(t, c, "refused");
+            transport_end(t, c, "refused");
         break;
     case CONNECTION_CLOSED:
         break;
@@ -570,10 +404,10 @@ static void note_relay(struct transport *t, uint32_t index, int relay)
         return;
     p->relay = relay;
     if (relay >= 0)
-        log_event(LOG_WARN, "event=relay_started peer=%s by=%s", name_of(t, index),
-                  name_of(t, (uint32_t)relay));
+        log_event(LOG_WARN, "event=relay_started peer=%s by=%s", transport_name_of(t, index),
+                  transport_name_of(t, (uint32_t)relay));
     else
-        log_event(LOG_INFO, "event=relay_ended peer=%s", name_of(t, index));
+        log_event(LOG_INFO, "event=relay_ended peer=%s", transport_name_of(t, index));
 }
 
 static void say_alive(struct transport *t, uint32_t hears)
@@ -632,7 +466,7 @@ static void on_prepare(uv_prepare_t *prepare)
         if (c->unflushed_bytes)
             connection_flush(c);
         if (c->error)
-            end(t, c, uv_strerror(c->error));
+            transport_end(t, c, uv_strerror(c->error));
     }
 }
 
@@ -685,7 +519,7 @@ void transport_view(const struct transport *t, uint32_t index, struct transport_
         .received_frames = p->received_frames + (c ? c->received_frames : 0),
         .dropped_frames = p->dropped_frames,
         .last_received_ns = c ? c->last_received_ns : p->last_received_ns,
-        .relayed_by = p->relay >= 0 ? name_of(t, (uint32_t)p->relay) : NULL,
+        .relayed_by = p->relay >= 0 ? transport_name_of(t, (uint32_t)p->relay) : NULL,
     };
     if (!c)
         memcpy(view->last_error, p->last_error, sizeof view->last_error);
