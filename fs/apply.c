@@ -82,6 +82,11 @@ void apply_emit_gone(struct apply *a, const struct dirent_name *n, uint64_t ino)
                                .name_size = (uint32_t)n->size});
 }
 
+void apply_emit_mtime(struct apply *a, uint64_t ino)
+{
+    emit(a, (struct fs_change){.kind = FS_MTIME_SET, .ino = ino});
+}
+
 void apply_emit_data(struct apply *a, uint64_t ino, uint64_t offset, uint64_t size)
 {
     if (size)

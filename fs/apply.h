@@ -50,9 +50,9 @@ int apply_size(struct apply *a, struct inode *inode, uint64_t size);
 int apply_setattr(struct apply *a);
 int apply_setxattr(struct apply *a);
 int apply_removexattr(struct apply *a);
-/* suid, sgid (of what the group may execute) and security.capability fall; the caller puts @inode.
- */
-int apply_drop_privileges(struct apply *a, struct inode *inode);
+/* @inode's content changes, whoever does it: security.capability falls, and, if @kill_priv, suid
+ * and sgid (of what the group may execute). The caller puts @inode. */
+int apply_drop_privileges(struct apply *a, struct inode *inode, bool kill_priv);
 
 /* ---- shared ---- */
 
@@ -74,6 +74,7 @@ int apply_put_modified(struct apply *a, struct inode *inode);
 int apply_unlinked(struct apply *a, struct inode *inode);
 
 void apply_emit_gone(struct apply *a, const struct dirent_name *n, uint64_t ino);
+void apply_emit_mtime(struct apply *a, uint64_t ino);
 void apply_emit_data(struct apply *a, uint64_t ino, uint64_t offset, uint64_t size);
 
 #endif

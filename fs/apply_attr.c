@@ -14,18 +14,21 @@ enum {
     SETATTR_KNOWN = (FS_SET_KILL_PRIV << 1) - 1,
 };
 
-int apply_drop_privileges(struct apply *a, struct inode *inode)
+int apply_drop_privileges(struct apply *a, struct inode *inode, bool kill_priv)
 {
-    inode->attr.mode &= ~(uint32_t)S_ISUID;
-    if (inode->attr.mode & S_IXGRP) /* without it the bit is for mandatory locks */
-        inode->attr.mode &= ~(uint32_t)S_ISGID;
+    if (kill_priv) {
+        inode->attr.mode &= ~(uint32_t)S_ISUID;
+        if (inode->attr.mode & S_IXGRP) /* without it the bit is for mandatory locks */
+            inode->attr.mode &= ~(uint32_t)S_ISGID;
+    }
     if (inode->xattr_count == 0)
         return 0;
     int rc = xattr_remove(a->s, inode, capability, sizeof capability - 1);
     return rc == -ENOENT ? 0 : rc;
 }
 
-static void set_times(const struct apply *a, struct fs_attr *attr)
+/* True when the caller chose the mtime: it is not greater than all before. */
+static bool set_times(const struct apply *a, struct fs_attr *attr)
 {
     uint32_t set = a->c->set;
     if (set & FS_SET_ATIME)
@@ -34,8 +37,10 @@ static void set_times(const struct apply *a, struct fs_attr *attr)
         attr->atime_ns = a->time_ns;
     if (set & (FS_SET_MTIME_NOW | FS_SET_SIZE))
         attr->mtime_ns = a->time_ns;
-    if ((set & FS_SET_MTIME) && !(set & FS_SET_MTIME_NOW))
+    bool is_chosen = (set & FS_SET_MTIME) && !(set & FS_SET_MTIME_NOW);
+    if (is_chosen)
         attr->mtime_ns = a->c->mtime_ns;
+    return is_chosen;
 }
 
 int apply_setattr(struct apply *a)
@@ -58,13 +63,14 @@ int apply_setattr(struct apply *a)
         inode.attr.uid = a->c->set_uid;
     if (set & FS_SET_GID)
         inode.attr.gid = a->c->set_gid;
-    bool is_chown = set & (FS_SET_UID | FS_SET_GID);
-    if (!inode_is_dir(&inode) && (is_chown || (set & FS_SET_KILL_PRIV))) {
-        rc = apply_drop_privileges(a, &inode);
+    bool kill_priv = set & (FS_SET_UID | FS_SET_GID | FS_SET_KILL_PRIV);
+    if (!inode_is_dir(&inode) && (kill_priv || (set & FS_SET_SIZE))) {
+        rc = apply_drop_privileges(a, &inode, kill_priv);
         if (rc)
             return rc;
     }
-    set_times(a, &inode.attr);
+    if (set_times(a, &inode.attr))
+        apply_emit_mtime(a, inode.attr.ino);
     if (set)
         rc = apply_put_changed(a, &inode);
     a->outcome->attr = inode.attr;

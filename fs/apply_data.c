@@ -32,8 +32,8 @@ int apply_write(struct apply *a)
         return EFBIG;
     if (size > 0) {
         rc = chunk_write(a->s, inode.data, offset, a->c->data, size, &inode.attr.blocks);
-        if (rc == 0 && (a->c->flags & FS_WRITE_KILL_PRIV))
-            rc = apply_drop_privileges(a, &inode);
+        if (rc == 0)
+            rc = apply_drop_privileges(a, &inode, a->c->flags & FS_WRITE_KILL_PRIV);
         if (rc)
             return rc;
         if (offset + size > inode.attr.size)
@@ -106,6 +106,9 @@ int apply_fallocate(struct apply *a)
             return rc;
         apply_emit_data(a, inode.attr.ino, a->c->offset, a->c->size);
     }
+    rc = apply_drop_privileges(a, &inode, false);
+    if (rc)
+        return rc;
     if (!(a->c->mode & FALLOC_FL_KEEP_SIZE) && end > old) {
         inode.attr.size = end;
         apply_emit_data(a, inode.attr.ino, old, end - old);

@@ -89,8 +89,8 @@ static int open_existing(struct apply *a, uint64_t ino)
         return ESTALE; /* the kernel walks again and follows a symlink, opens a fifo */
     if (a->c->flags & O_TRUNC) {
         rc = apply_size(a, &inode, 0);
-        if (rc == 0 && a->c->uid != 0)
-            rc = apply_drop_privileges(a, &inode);
+        if (rc == 0)
+            rc = apply_drop_privileges(a, &inode, a->c->uid != 0);
         if (rc == 0)
             rc = apply_put_modified(a, &inode);
     }

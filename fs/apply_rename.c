@@ -158,17 +158,25 @@ static int exchange(struct apply *a, struct rename *r)
     return rc;
 }
 
-/* The name that is replaced keeps its place in the directory. */
-static int replace(struct apply *a, struct rename *r)
+/* What readdir has given must not come again, or a loop of readdir and rename never ends: within
+ * one directory the entry keeps its place; where it replaces a name, that name, which is there all
+ * the time, keeps its own (each such rename leaves one entry fewer). */
+static int move_name(struct apply *a, const struct rename *r)
 {
+    if (!r->new.exists && r->new.name.parent == r->old.name.parent)
+        return dirent_rename(a->s, &r->old.name, &r->old.dirent, &r->new.name);
     int rc = dirent_remove(a->s, &r->old.name, &r->old.dirent);
     if (rc)
         return rc;
     if (!r->new.exists)
-        rc = dirent_add(a->s, &r->new.name, r->old.dirent.ino, r->old.dirent.mode);
-    else
-        rc = dirent_replace(a->s, &r->new.name, &r->new.dirent, r->old.dirent.ino,
-                            r->old.dirent.mode);
+        return dirent_add(a->s, &r->new.name, r->old.dirent.ino, r->old.dirent.mode);
+    return dirent_replace(a->s, &r->new.name, &r->new.dirent, r->old.dirent.ino,
+                          r->old.dirent.mode);
+}
+
+static int replace(struct apply *a, struct rename *r)
+{
+    int rc = move_name(a, r);
     if (rc == 0 && r->new.exists && inode_is_dir(&r->new.inode))
         rc = move_parent_link(a, r->new.name.parent, 0);
     return rc ? rc : move_object(a, &r->old, r->new.name.parent);

@@ -52,7 +52,7 @@ enum fs_set { /* bits of fs_command.set */
 
 enum {
     FS_WRITE_APPEND = 1 << 0,    /* at the end of the file as it is at apply */
-    FS_WRITE_KILL_PRIV = 1 << 1, /* suid, sgid and security.capability fall */
+    FS_WRITE_KILL_PRIV = 1 << 1, /* suid and sgid fall; security.capability always does */
 };
 
 struct fs_command {

@@ -168,6 +168,26 @@ int dirent_remove(struct store *s, const struct dirent_name *n, const struct dir
     return rc ? rc : record_remove(s, DB_COOKIES, cookie_key_of(&e), cookie_value_of(&e));
 }
 
+static int replace_cookie(struct store *s, const struct encoded *old, const struct encoded *new)
+{
+    struct term term = digest_term(DB_COOKIES, cookie_key_of(old), cookie_value_of(old));
+    return record_replace(s, DB_COOKIES, cookie_key_of(new), cookie_value_of(new), false, &term,
+                          true);
+}
+
+int dirent_rename(struct store *s, const struct dirent_name *n, const struct dirent *d,
+                  const struct dirent_name *to)
+{
+    ASSERT(n->parent == to->parent);
+    struct encoded old, new;
+    encode(n, d, &old);
+    encode(to, d, &new);
+    int rc = record_remove(s, DB_DIRENTS, key_of(&old), value_of(&old));
+    if (rc == 0)
+        rc = record_insert(s, DB_DIRENTS, key_of(&new), value_of(&new));
+    return rc ? rc : replace_cookie(s, &old, &new);
+}
+
 int dirent_replace(struct store *s, const struct dirent_name *n, const struct dirent *d,
                    uint64_t ino, uint32_t mode)
 {
@@ -177,9 +197,5 @@ int dirent_replace(struct store *s, const struct dirent_name *n, const struct di
     encode(n, &replaced, &new);
     struct term term = digest_term(DB_DIRENTS, key_of(&old), value_of(&old));
     int rc = record_replace(s, DB_DIRENTS, key_of(&new), value_of(&new), false, &term, true);
-    if (rc)
-        return rc;
-    term = digest_term(DB_COOKIES, cookie_key_of(&old), cookie_value_of(&old));
-    return record_replace(s, DB_COOKIES, cookie_key_of(&new), cookie_value_of(&new), false, &term,
-                          true);
+    return rc ? rc : replace_cookie(s, &old, &new);
 }

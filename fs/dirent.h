@@ -37,6 +37,10 @@ int dirent_walk(const struct store *s, MDB_txn *txn, uint64_t parent, uint64_t c
 int dirent_add(struct store *s, const struct dirent_name *n, uint64_t ino, uint32_t mode);
 /* @d is what dirent_get() gave. */
 int dirent_remove(struct store *s, const struct dirent_name *n, const struct dirent *d);
+/* Give the entry the name @to, free and in the same directory. It keeps its cookie: a loop of
+ * readdir and rename must end. */
+int dirent_rename(struct store *s, const struct dirent_name *n, const struct dirent *d,
+                  const struct dirent_name *to);
 /* The name keeps its cookie and gets another inode. */
 int dirent_replace(struct store *s, const struct dirent_name *n, const struct dirent *d,
                    uint64_t ino, uint32_t mode);

@@ -332,6 +332,7 @@ void frontend_on_change(struct frontend *f, const struct fs_change *change)
             log_event(LOG_WARN, "event=forget_dropped ino=%lu error=%d", change->ino, -ENOMEM);
         return;
     case FS_DATA: /* attributes have no timeout, and their mtime drops the pages */
+    case FS_MTIME_SET:
     case FS_DIGEST:
         return;
     }

@@ -40,6 +40,8 @@ enum fs_change_kind {
     FS_ORPHANED,   /* ino has no name any more; sessions may hold it: send FS_FORGET when this host
                       does not */
     FS_DATA,       /* bytes offset..offset+size of ino changed */
+    FS_MTIME_SET,  /* somebody chose the mtime of ino: it may be one under which a kernel already
+                      holds other pages of it, which the same mtime would make it keep */
     FS_DIGEST,     /* FS_VERIFY: digest[2] of the state after this slot, nonce */
 };
 

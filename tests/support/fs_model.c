@@ -222,9 +222,10 @@ static struct model_xattr *find_xattr(struct model_node *n, const char *name, si
     return NULL;
 }
 
-static void drop_privileges(struct model_node *n)
+static void drop_privileges(struct model_node *n, bool with_mode)
 {
-    n->attr.mode &= ~(uint32_t)(n->attr.mode & 010 ? 06000 : 04000);
+    if (with_mode)
+        n->attr.mode &= ~(uint32_t)(n->attr.mode & 010 ? 06000 : 04000);
     struct model_xattr *x = find_xattr(n, "security.capability", 19);
     if (x)
         remove_xattr(x);
@@ -270,8 +271,7 @@ static int open_old(struct model *m, struct model_node *n)
     if (m->c->flags & O_TRUNC) {
         resize(n, 0);
         modified(m, n);
-        if (m->c->uid)
-            drop_privileges(n);
+        drop_privileges(n, m->c->uid != 0);
     }
     m->out.attr = n->attr;
     return 0;
@@ -493,7 +493,9 @@ static int do_setattr(struct model *m)
     if (c->set & FS_SET_GID)
         n->attr.gid = c->set_gid;
     if (!S_ISDIR(n->attr.mode) && (c->set & (FS_SET_UID | FS_SET_GID | FS_SET_KILL_PRIV)))
-        drop_privileges(n);
+        drop_privileges(n, true);
+    else if (c->set & FS_SET_SIZE)
+        drop_privileges(n, false);
     if (c->set & (FS_SET_ATIME | FS_SET_ATIME_NOW))
         n->attr.atime_ns = c->set & FS_SET_ATIME_NOW ? m->now : c->atime_ns;
     if (c->set & (FS_SET_MTIME | FS_SET_MTIME_NOW))
@@ -518,8 +520,7 @@ static int do_write(struct model *m)
         put_bytes(n, offset, offset + c->data_size, c->data);
         if (offset + c->data_size > n->attr.size)
             n->attr.size = offset + c->data_size;
-        if (c->flags & FS_WRITE_KILL_PRIV)
-            drop_privileges(n);
+        drop_privileges(n, c->flags & FS_WRITE_KILL_PRIV);
         modified(m, n);
     }
     m->out.attr = n->attr;
@@ -542,6 +543,7 @@ static int do_fallocate(struct model *m)
     uint64_t end = c->offset + c->size;
     if (is_hole && c->offset < n->attr.size)
         put_bytes(n, c->offset, end < n->attr.size ? end : n->attr.size, NULL);
+    drop_privileges(n, false);
     if (!(c->mode & FALLOC_FL_KEEP_SIZE) && end > n->attr.size)
         n->attr.size = end;
     modified(m, n);

@@ -1,6 +1,8 @@
 #include <criterion/criterion.h>
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
 #include <linux/xattr.h>
 #include <stdio.h>
 #include <string.h>
@@ -92,22 +94,98 @@ Test(apply_attr, privileges_fall_as_on_linux)
     cr_expect_eq(o.attr.mode, S_IFDIR | 06755, "a directory keeps them");
 }
 
-Test(apply_attr, a_write_by_who_may_not_keep_them_drops_privileges_and_capabilities)
+static bool has_xattr(const char *name)
+{
+    const void *value;
+    size_t size;
+    cr_assert_eq(store_read_begin(f.reader), 0);
+    int rc = store_getxattr(f.reader, file, name, &value, &size);
+    store_read_end(f.reader);
+    cr_assert(rc == 0 || rc == -ENODATA);
+    return rc == 0;
+}
+
+Test(apply_attr, a_write_by_who_may_not_keep_them_drops_privileges)
 {
     op_chmod(&f, file, 06755);
-    op_setxattr(&f, file, "security.capability", "cap", 3, 0);
-    op_setxattr(&f, file, "user.kept", "v", 1, 0);
     op_write(&f, file, 0, "x", 1, 0);
     cr_expect_eq(store_fixture_attr(&f, file).mode, S_IFREG | 06755);
     op_write(&f, file, 0, "x", 1, FS_WRITE_KILL_PRIV);
     cr_expect_eq(store_fixture_attr(&f, file).mode, S_IFREG | 0755);
+}
 
-    const void *value;
-    size_t size;
-    cr_assert_eq(store_read_begin(f.reader), 0);
-    cr_expect_eq(store_getxattr(f.reader, file, "security.capability", &value, &size), -ENODATA);
-    cr_expect_eq(store_getxattr(f.reader, file, "user.kept", &value, &size), 0);
-    store_read_end(f.reader);
+/* As the kernel's own file systems do it: root, too, has changed what the capability was given for.
+ */
+Test(apply_attr, a_capability_falls_whoever_changes_the_content)
+{
+    static const char *const changes[] = {"write",   "write and kill", "truncate", "grow",
+                                          "O_TRUNC", "punch",          "allocate"};
+    for (size_t i = 0; i < ARRAY_COUNT(changes); i++) {
+        op_write(&f, file, 0, "some", 4, 0);
+        op_chmod(&f, file, 06755);
+        op_setxattr(&f, file, "security.capability", "cap", 3, 0);
+        op_setxattr(&f, file, "user.kept", "v", 1, 0);
+        struct fs_outcome o = {.error = 0};
+        switch (i) {
+        case 0:
+            o = op_write(&f, file, 0, "x", 1, 0);
+            break;
+        case 1:
+            o = op_write(&f, file, 0, "x", 1, FS_WRITE_KILL_PRIV);
+            break;
+        case 2:
+            o = op_truncate(&f, file, 2);
+            break;
+        case 3:
+            o = op_truncate(&f, file, 200);
+            break;
+        case 4:
+            o = op_create(&f, ROOT, "file", 0644, O_RDWR | O_TRUNC);
+            break;
+        case 5:
+            o = op_fallocate(&f, file, 0, 2, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+            break;
+        default:
+            o = op_fallocate(&f, file, 0, 1000, 0);
+            break;
+        }
+        cr_expect(o.error == 0 && o.attr.ino == file);
+        cr_expect_eq(o.attr.mode, S_IFREG | (i == 1 ? 0755u : 06755u), "%s", changes[i]);
+        cr_expect_not(has_xattr("security.capability"), "%s", changes[i]);
+        cr_expect(has_xattr("user.kept"), "%s", changes[i]);
+    }
+}
+
+Test(apply_attr, what_leaves_the_content_leaves_the_capability)
+{
+    op_setxattr(&f, file, "security.capability", "cap", 3, 0);
+    op_write(&f, file, 0, "", 0, 0);
+    op_chmod(&f, file, 0700);
+    set(file, (struct fs_command){.set = FS_SET_MTIME | FS_SET_ATIME});
+    op_create(&f, ROOT, "file", 0644, O_RDWR);
+    cr_expect(has_xattr("security.capability"));
+}
+
+Test(apply_attr, a_chosen_mtime_is_told)
+{
+    const struct {
+        uint32_t set;
+        bool told;
+    } cases[] = {
+        {FS_SET_MTIME, true},
+        {FS_SET_MTIME | FS_SET_ATIME, true},
+        {FS_SET_MTIME_NOW, false}, /* grows from slot to slot */
+        {FS_SET_MTIME | FS_SET_MTIME_NOW, false},
+        {FS_SET_ATIME | FS_SET_MODE, false},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        set(file, (struct fs_command){.set = cases[i].set, .mtime_ns = 1});
+        cr_assert_eq(f.change_count, cases[i].told, "case %zu", i);
+        if (cases[i].told)
+            cr_expect(f.changes[0].kind == FS_MTIME_SET && f.changes[0].ino == file);
+    }
+    set(999, (struct fs_command){.set = FS_SET_MTIME});
+    cr_expect_eq(f.change_count, 0, "nothing was set");
 }
 
 Test(apply_attr, xattrs_are_set_replaced_read_listed_and_removed)

@@ -233,6 +233,57 @@ Test(store, readdir_in_pieces_gives_what_stays_once_whatever_else_comes_and_goes
         cr_expect_eq(seen[i], 1, "keep%d %d times", i, seen[i]);
 }
 
+/* What `for f in *; do mv $f ...` does, in a directory too large for one reply. */
+Test(store, readdir_with_renames_in_between_ends_and_gives_each_entry_once)
+{
+    enum { FILES = 60 };
+    static struct listed l;
+    char name[16], new_name[16];
+    for (int i = 0; i < FILES; i++) {
+        snprintf(name, sizeof name, "f%d", i);
+        op_create(&f, ROOT, name, 0644, 0);
+    }
+    int seen[FILES] = {0}, next = FILES;
+    uint64_t cookie = 2;
+    for (int round = 0; round < 2 * FILES; round++) {
+        list(&l, ROOT, cookie, 1);
+        if (l.count == 0)
+            break;
+        cookie = l.cookies[0];
+        uint64_t ino = store_fixture_find(&f, l.names[0]);
+        cr_assert(ino >= 2 && ino < 2 + FILES);
+        seen[ino - 2]++;
+        snprintf(new_name, sizeof new_name, "f%d", next++);
+        cr_assert_eq(op_rename(&f, ROOT, l.names[0], ROOT, new_name, 0).error, 0);
+    }
+    cr_expect_eq(next, 2 * FILES);
+    for (int i = 0; i < FILES; i++)
+        cr_expect_eq(seen[i], 1, "inode %d %d times", i + 2, seen[i]);
+}
+
+/* The name that is replaced is there before, during and after: it keeps its place, for the name is
+ * what readdir gives. */
+Test(store, a_name_that_a_rename_replaces_and_what_is_untouched_are_read_once)
+{
+    static const char *const names[] = {"a", "b", "c", "d"};
+    for (int way = 0; way < 2; way++) {
+        static struct listed l;
+        uint64_t dir = made(op_mkdir(&f, ROOT, way ? "x" : "y", 0755));
+        for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+            op_create(&f, dir, names[i], 0644, 0);
+        list(&l, dir, 2, 2); /* a and b */
+        uint64_t cookie = l.cookies[1];
+        struct fs_outcome o = way ? op_rename(&f, dir, "a", dir, "d", 0)  /* read over unread */
+                                  : op_rename(&f, dir, "d", dir, "a", 0); /* unread over read */
+        cr_assert_eq(o.error, 0);
+        list(&l, dir, cookie, 400);
+        cr_expect_eq(l.count, way ? 2 : 1);
+        cr_expect_str_eq(l.names[0], "c");
+        if (way)
+            cr_expect_str_eq(l.names[1], "d");
+    }
+}
+
 Test(store, a_cookie_is_never_used_again)
 {
     static struct listed l;
