@@ -568,6 +568,7 @@ Test(transport, a_pair_that_is_not_connected_talks_through_a_third_until_it_is)
     net_send(&net, 0, 4, &m);
     TURN_UNTIL(matched == 1);
     cr_expect_eq(net.nodes[2].received[0], 3, "nothing came twice");
+    cr_expect_eq(net.nodes[1].downs + net.nodes[2].downs, 0, "nothing was refused");
 }
 
 Test(transport, every_message_of_the_core_is_relayed_as_it_was)
