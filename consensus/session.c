@@ -6,7 +6,7 @@
 #include "base/assert.h"
 #include "base/cursor.h"
 
-enum { SESSION_HEADER_SIZE = 44 }; /* node epoch nonce former_nonce low, count */
+enum { SESSION_HEADER_SIZE = 36 }; /* node epoch life low, count */
 
 static_assert(SESSION_HEADER_SIZE + SESSION_OPEN_MAX * (12 + OUTCOME_SIZE_MAX) <=
                   SESSION_ENCODED_MAX,
@@ -30,34 +30,33 @@ static struct session *find_free(struct session_table *t)
     return NULL;
 }
 
-static void start(struct session *s, uint64_t node, uint64_t epoch, uint64_t nonce,
-                  uint64_t former_nonce)
+static void start(struct session *s, uint64_t node, uint64_t epoch, uint64_t life)
 {
     memset(s, 0, sizeof *s);
     s->node = node;
     s->epoch = epoch;
-    s->nonce = nonce;
-    s->former_nonce = former_nonce;
+    s->life = life;
     s->low = 1;
     s->dirty = true;
 }
 
-uint64_t session_open(struct session_table *t, uint64_t node, uint64_t nonce, bool *changed)
+uint64_t session_open(struct session_table *t, uint64_t node, uint64_t life, bool *changed)
 {
     *changed = false;
     struct session *s = session_find(t, node);
-    bool is_known = s && (s->nonce == nonce || (s->former_nonce != 0 && s->former_nonce == nonce));
-    if (is_known)
-        return s->epoch; /* a retry, or one that comes after its life has ended */
+    if (s && life == s->life)
+        return s->epoch; /* a retry */
+    if (s && life < s->life)
+        return 0; /* it was late, and that life has ended; or an old copy of a directory */
     if (s) {
         *changed = true;
-        start(s, node, s->epoch + 1, nonce, s->nonce);
+        start(s, node, s->epoch + 1, life);
         return s->epoch;
     }
     s = find_free(t);
     if (!s || node == 0)
         return 0;
-    start(s, node, 1, nonce, 0);
+    start(s, node, 1, life);
     return s->epoch;
 }
 
@@ -127,8 +126,7 @@ size_t session_encode(const struct session *s, void *bytes)
         count += s->outcomes[i].sequence != 0;
     write_u64(&w, s->node);
     write_u64(&w, s->epoch);
-    write_u64(&w, s->nonce);
-    write_u64(&w, s->former_nonce);
+    write_u64(&w, s->life);
     write_u64(&w, s->low);
     write_u32(&w, count);
     for (uint64_t i = 0; i < SESSION_OPEN_MAX; i++) { /* ascending sequence */
@@ -166,7 +164,7 @@ int session_decode(struct session_table *t, const void *bytes, size_t size)
 {
     struct cursor c = cursor_of(bytes, size);
     uint64_t node = cursor_u64(&c), epoch = cursor_u64(&c);
-    uint64_t nonce = cursor_u64(&c), former_nonce = cursor_u64(&c);
+    uint64_t life = cursor_u64(&c);
     uint64_t low = cursor_u64(&c);
     uint32_t count = cursor_u32(&c);
     if (c.failed || node == 0 || epoch == 0 || low == 0 || count > SESSION_OPEN_MAX)
@@ -176,7 +174,7 @@ int session_decode(struct session_table *t, const void *bytes, size_t size)
         s = find_free(t);
     if (!s)
         return -EBADMSG;
-    start(s, node, epoch, nonce, former_nonce);
+    start(s, node, epoch, life);
     s->low = low;
     s->dirty = false;
     int rc = decode_outcomes(s, &c, count);

@@ -23,10 +23,8 @@ struct session_outcome {
 struct session {
     uint64_t node;  /* 0: free */
     uint64_t epoch; /* from 1, grows with each open */
-    uint64_t nonce; /* of the open; a repeated open changes nothing */
-    uint64_t
-        former_nonce; /* of the open before: a late repeat of that one changes nothing either */
-    uint64_t low;     /* outcomes below are forgotten */
+    uint64_t life;  /* of the client's node: how often it has started; grows */
+    uint64_t low;   /* outcomes below are forgotten */
     bool dirty; /* changed since the caller last cleared this: not part of the replicated state */
     struct session_outcome outcomes[SESSION_OPEN_MAX]; /* at sequence % SESSION_OPEN_MAX */
 };
@@ -42,9 +40,10 @@ enum session_verdict {
     SESSION_FENCED,   /* unknown session or another epoch; never apply */
 };
 
-/* Open (or open again) @node's session. Returns the epoch; @changed tells whether a former epoch
- * ended (what it held is to be released). 0 when the table is full. */
-uint64_t session_open(struct session_table *t, uint64_t node, uint64_t nonce, bool *changed);
+/* Open @node's session for its @life. Returns the epoch; the same again for a repeated open.
+ * @changed tells whether a former epoch ended (what it held is to be released). 0: the table is
+ * full, or @life is older than the session's, which changes nothing. */
+uint64_t session_open(struct session_table *t, uint64_t node, uint64_t life, bool *changed);
 
 struct session *session_find(struct session_table *t, uint64_t node);
 

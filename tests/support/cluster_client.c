@@ -24,13 +24,17 @@ static void submit(struct cluster *c, struct sim_node *n, struct command *comman
     command_unref(command);
 }
 
+static uint64_t session_life(const struct sim_node *n)
+{
+    return n->life + UINT64_C(1);
+}
+
 void client_open(struct cluster *c, struct sim_node *n)
 {
     if (n->epoch || n->is_opening)
         return;
     n->is_opening = true;
-    n->nonce = prng_next(&c->prng) | 1;
-    submit(c, n, machine_open(n->id, n->nonce));
+    submit(c, n, machine_open(n->id, session_life(n)));
 }
 
 /* Lowest sequence under way: what the session may forget is below. */
@@ -86,7 +90,7 @@ void client_on_crash(struct cluster *c, struct sim_node *n)
     for (size_t i = 0; i < n->open.count; i++)
         c->calls.at[n->open.at[i] - 1].state = CALL_LOST;
     n->open.count = 0;
-    n->epoch = n->nonce = n->sequence = n->reads = 0;
+    n->epoch = n->sequence = n->reads = 0;
     n->read_ready = n->indexes.count = 0;
     n->is_opening = false;
 }
@@ -108,23 +112,6 @@ static void finish(struct cluster *c, struct sim_node *n, size_t at, uint64_t va
     n->open.count--;
 }
 
-/* The open of a former life came late, and ended the session of this one: open another. What is
- * under way has not been applied, or its answer is gone. */
-static void lose_session(struct sim_node *n, struct cluster *c)
-{
-    size_t kept = 0;
-    for (size_t i = 0; i < n->open.count; i++) {
-        struct call *call = &c->calls.at[n->open.at[i] - 1];
-        if (call->is_read)
-            n->open.at[kept++] = n->open.at[i];
-        else
-            call->state = CALL_LOST;
-    }
-    n->open.count = kept;
-    n->epoch = n->sequence = 0;
-    n->is_opening = false;
-}
-
 static void on_own_increment(struct cluster *c, struct sim_node *n, const struct command *command,
                              struct machine_result r)
 {
@@ -132,10 +119,6 @@ static void on_own_increment(struct cluster *c, struct sim_node *n, const struct
         const struct call *call = &c->calls.at[n->open.at[i] - 1];
         if (call->is_read || call->number != command->sequence)
             continue;
-        if (r.verdict == SESSION_FENCED && n->life > 0) {
-            lose_session(n, c);
-            return;
-        }
         if (r.verdict == SESSION_SETTLED || r.verdict == SESSION_FENCED)
             cluster_fail(c, "session: op %" PRIu64 " under way was %s", n->open.at[i],
                          r.verdict == SESSION_FENCED ? "fenced" : "settled");
@@ -151,11 +134,10 @@ void client_on_applied(struct cluster *c, struct sim_node *n, const struct pvalu
     if (command->node != n->id)
         return;
     if (command->sequence == 0) {
-        struct command *mine = machine_open(n->id, n->nonce);
-        bool is_mine = n->is_opening && mine->bytes[1] == command->bytes[1] &&
-                       mine->bytes[2] == command->bytes[2] && mine->bytes[3] == command->bytes[3];
-        command_unref(mine);
-        if (is_mine && n->epoch == 0)
+        bool is_mine = machine_life(command) == session_life(n);
+        if (is_mine && r.value == 0)
+            cluster_fail(c, "session: node %u was refused one", n->index);
+        if (is_mine)
             n->epoch = r.value;
         return;
     }

@@ -86,6 +86,7 @@ struct sim_node {
 
     /* store */
     struct machine machine;
+    uint64_t hung_until_ns;               /* applies nothing */
     struct machine_image checkpoint;      /* durable */
     struct machine_image next_checkpoint; /* once the log is durable through next_records */
     size_t next_records;                  /* 0: none under way */
@@ -93,7 +94,7 @@ struct sim_node {
     size_t decided_first;
 
     /* client */
-    uint64_t epoch, nonce, sequence, reads;
+    uint64_t epoch, sequence, reads;
     bool is_opening;
     VECTOR(uint64_t) open; /* calls under way */
     uint64_t read_ready;

@@ -26,13 +26,13 @@ static struct command *command_new(uint64_t node, uint32_t size, uint8_t **bytes
     return c;
 }
 
-struct command *machine_open(uint64_t node, uint64_t nonce)
+struct command *machine_open(uint64_t node, uint64_t life)
 {
     uint8_t *bytes;
     struct command *c = command_new(node, 9, &bytes);
     struct writer w = writer_of(bytes, 9);
     write_u8(&w, KIND_OPEN);
-    write_u64(&w, nonce);
+    write_u64(&w, life);
     return c;
 }
 
@@ -56,6 +56,12 @@ uint64_t machine_op(const struct command *c)
 {
     struct cursor at = cursor_of(c->bytes, c->size);
     return cursor_u8(&at) == KIND_INCREMENT ? cursor_u64(&at) : 0;
+}
+
+uint64_t machine_life(const struct command *c)
+{
+    struct cursor at = cursor_of(c->bytes, c->size);
+    return cursor_u8(&at) == KIND_OPEN ? cursor_u64(&at) : 0;
 }
 
 void machine_init(struct machine *m)

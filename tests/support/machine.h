@@ -20,11 +20,14 @@ struct machine_result {
     uint64_t value; /* NEW, REPEATED: the counter after the increment; of an open: the epoch */
 };
 
-struct command *machine_open(uint64_t node, uint64_t nonce);
+struct command *machine_open(uint64_t node, uint64_t life);
 struct command *machine_increment(uint64_t node, uint64_t epoch, uint64_t sequence, uint64_t low,
                                   uint64_t op, uint32_t counter, uint32_t padding);
 /* The op of an increment; 0 for others. */
 uint64_t machine_op(const struct command *c);
+
+/* The life of an open; 0 for others. */
+uint64_t machine_life(const struct command *c);
 
 void machine_init(struct machine *m);
 void machine_deinit(struct machine *m);

@@ -5,10 +5,10 @@
 
 static struct session_table table, copy;
 
-static uint64_t open_session(uint64_t node, uint64_t nonce)
+static uint64_t open_session(uint64_t node, uint64_t life)
 {
     bool changed;
-    return session_open(&table, node, nonce, &changed);
+    return session_open(&table, node, life, &changed);
 }
 
 static enum session_verdict judge(uint64_t epoch, uint64_t sequence, uint64_t low)
@@ -25,8 +25,22 @@ Test(session, a_repeated_open_changes_nothing)
     cr_expect_not(changed);
     cr_expect_eq(session_open(&table, 1, 78, &changed), 2);
     cr_expect(changed);
-    cr_expect_eq(session_open(&table, 1, 77, &changed), 2, "the open of a life that has ended");
+    cr_expect_eq(session_open(&table, 1, 78, &changed), 2);
     cr_expect_not(changed);
+}
+
+Test(session, a_life_that_has_ended_opens_nothing)
+{
+    bool changed;
+    open_session(1, 7);
+    cr_assert_eq(judge(1, 1, 1), SESSION_NEW);
+    for (uint64_t life = 1; life < 7; life++) {
+        cr_expect_eq(session_open(&table, 1, life, &changed), 0);
+        cr_expect_not(changed);
+    }
+    cr_expect_eq(session_find(&table, 1)->life, 7);
+    cr_expect_eq(judge(1, 2, 1), SESSION_NEW, "the present one goes on");
+    cr_expect_eq(open_session(2, 1), 1, "lives are each node's own");
 }
 
 Test(session, a_repeated_command_gets_its_outcome_again)
