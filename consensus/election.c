@@ -4,6 +4,10 @@
 
 #define PHASE1_NS (1000 * NS_PER_MS) /* a scout that takes longer starts anew */
 
+/* Slots that a candidate may lack. A leader proposes nothing before it has fetched them: with more,
+ * all would wait for it, while whoever has them could lead at once. */
+enum { LACKING_MAX = WINDOW };
+
 uint32_t paxos_member(const struct paxos *p, uint64_t node)
 {
     uint32_t i = 0;
@@ -49,11 +53,18 @@ static void lose(struct paxos *p, struct ballot to)
     detector_lost(&p->detector, p->now_ns);
 }
 
+static bool lacks_much(uint64_t decided, uint64_t decided_elsewhere)
+{
+    return decided_elsewhere > decided && decided_elsewhere - decided > LACKING_MAX;
+}
+
 static struct ballot next_ballot(const struct paxos *p, uint32_t member)
 {
     uint64_t round = p->round_max;
     if (p->acceptor.promised.round > round)
         round = p->acceptor.promised.round;
+    ASSERT(round <
+           2 * ROUND_MAX); /* messages bring at most ROUND_MAX, and each election one more */
     return (struct ballot){round + 1, p->config.members[member]};
 }
 
@@ -64,7 +75,8 @@ static void ask_for_votes(struct paxos *p)
         p->role = ROLE_CANDIDATE;
         p->leader_index = p->config.member_count;
     }
-    scout_prevote(&p->scout, next_ballot(p, p->config.self), p->now_ns, &p->box);
+    scout_prevote(&p->scout, next_ballot(p, p->config.self), p->replica.decided, p->now_ns,
+                  &p->box);
     detector_wait_briefly(&p->detector, p->now_ns);
 }
 
@@ -81,14 +93,20 @@ static void run_for(struct paxos *p, struct ballot ballot)
     scout_begin(&p->scout, ballot, p->replica.decided, p->now_ns, &p->box);
 }
 
+/* Its scout was adopted. */
 static void become_leader(struct paxos *p)
 {
     struct scout *s = &p->scout;
+    replica_on_others_decided(&p->replica, s->collected_by, s->collected);
+    if (lacks_much(p->replica.decided, s->collected)) { /* its prevotes came from others */
+        stand_back(p);
+        detector_lost(&p->detector, p->now_ns);
+        return;
+    }
     scout_stop(s);
     p->role = ROLE_LEADER;
     p->following = s->ballot;
     p->leader_index = p->config.self;
-    replica_on_others_decided(&p->replica, s->collected_by, s->collected);
     requests_resend_all(&p->replica.requests);
     reader_restart(&p->reader);
     struct leader_view v = paxos_leader_view(p);
@@ -168,9 +186,10 @@ void election_hand_over(struct paxos *p)
         return;
     uint32_t best = p->config.member_count;
     for (uint32_t i = 0; i < p->config.member_count; i++) {
-        if (i == p->config.self || !is_connected(p, i))
-            continue;
         const uint64_t *decided = p->leader.members_decided;
+        if (i == p->config.self || !is_connected(p, i) ||
+            lacks_much(decided[i], p->replica.decided))
+            continue;
         if (best == p->config.member_count || decided[i] > decided[best])
             best = i;
     }
@@ -189,7 +208,8 @@ static void on_release(struct paxos *p, uint32_t from, const struct message *m)
         p->leader_index = p->config.member_count;
     detector_wait(&p->detector, p->now_ns);
     bool is_mine = successor.leader == p->config.members[p->config.self];
-    if (is_mine && !paxos_leads(p) && p->scout.phase != SCOUT_PHASE1)
+    if (is_mine && !paxos_leads(p) && p->scout.phase != SCOUT_PHASE1 &&
+        !replica_is_stuck(&p->replica))
         run_for(p, successor);
 }
 
@@ -198,17 +218,21 @@ static void on_release(struct paxos *p, uint32_t from, const struct message *m)
 static void on_prevote(struct paxos *p, uint32_t from, const struct message *m)
 {
     struct ballot ballot = m->prevote.ballot;
-    struct message answer = {
-        .kind = MESSAGE_PREVOTE_ACK,
-        .prevote_ack = {.ballot = ballot,
-                        .promised = p->acceptor.promised,
-                        .would_promise = acceptor_would_promise(&p->acceptor, ballot, p->now_ns)}};
+    uint64_t decided = p->replica.decided;
+    bool would_promise = acceptor_would_promise(&p->acceptor, ballot, p->now_ns) &&
+                         !lacks_much(m->prevote.decided, decided);
+    struct message answer = {.kind = MESSAGE_PREVOTE_ACK,
+                             .prevote_ack = {.ballot = ballot,
+                                             .promised = p->acceptor.promised,
+                                             .decided = decided,
+                                             .would_promise = would_promise}};
     outbox_send(&p->box, UINT32_C(1) << from, &answer);
 }
 
 static void on_prevote_ack(struct paxos *p, uint32_t from, const struct message *m)
 {
     paxos_saw_round(p, m->prevote_ack.promised);
+    replica_on_others_decided(&p->replica, from, m->prevote_ack.decided);
     if (scout_on_prevote_ack(&p->scout, from, m) == SCOUT_WON)
         run_for(p, p->scout.ballot);
 }
@@ -251,6 +275,11 @@ void election_on_message(struct paxos *p, uint32_t from, const struct message *m
 
 static void lead_on(struct paxos *p)
 {
+    if (replica_is_stuck(&p->replica)) {
+        election_hand_over(p);
+        if (!paxos_leads(p))
+            return;
+    }
     struct leader_view v = paxos_leader_view(p);
     if (leader_on_tick(&p->leader, &v, &p->box))
         return;
@@ -263,6 +292,10 @@ void election_on_tick(struct paxos *p)
 {
     if (paxos_leads(p)) {
         lead_on(p);
+        return;
+    }
+    if (replica_is_stuck(&p->replica)) { /* it could propose no more than a window */
+        stand_back(p);
         return;
     }
     if (p->scout.phase == SCOUT_PHASE1) {

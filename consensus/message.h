@@ -31,10 +31,12 @@ struct message {
     union {
         struct {
             struct ballot ballot; /* the ballot the candidate would take */
+            uint64_t decided;     /* in order, known to the candidate */
         } prevote;
         struct {
             struct ballot ballot;   /* as asked */
             struct ballot promised; /* of the answering acceptor */
+            uint64_t decided;       /* in order, known there: the candidate fetches it */
             bool would_promise;
         } prevote_ack;
         struct {

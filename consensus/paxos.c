@@ -207,18 +207,14 @@ static void on_message(struct paxos *p, uint32_t from, const struct message *m)
 
 static void on_applied(struct paxos *p, uint64_t applied, uint64_t checkpointed)
 {
-    ASSERT(applied <= p->replica.decided);
-    ASSERT(checkpointed <= applied);
-    if (applied > p->replica.applied)
-        p->replica.applied = applied;
-    if (checkpointed > p->replica.checkpointed)
-        p->replica.checkpointed = checkpointed;
+    replica_on_applied(&p->replica, applied, checkpointed);
     pvalue_table_advance(&p->held, p->replica.applied);
     pvalue_table_advance(&p->proposals, p->replica.applied);
 }
 
 static void on_tick(struct paxos *p)
 {
+    replica_on_tick(&p->replica, p->now_ns);
     election_on_tick(p);
     if (!paxos_leads(p) && p->now_ns > 4 * RETRY_NS)
         requests_resend_old(&p->replica.requests, p->now_ns - 4 * RETRY_NS);

@@ -16,6 +16,7 @@
 #define HEARTBEAT_NS             (100 * NS_PER_MS)
 #define SUSPECT_NS_MIN           (300 * NS_PER_MS) /* failure detector's timeout: AIMD between these */
 #define SUSPECT_NS_MAX           (900 * NS_PER_MS)
+#define STUCK_NS                 (1000 * NS_PER_MS) /* a node that applies nothing for so long does not lead */
 #define RETRY_NS                 (250 * NS_PER_MS) /* before an unanswered request or page is sent again */
 
 struct paxos_config {

@@ -6,7 +6,8 @@
 #include "base/assert.h"
 #include "consensus/paxos.h"
 
-#define HINT_NS (100 * NS_PER_MS)
+#define HINT_NS     (100 * NS_PER_MS)
+#define TICK_NS_MAX (100 * NS_PER_MS) /* of a longer one the rest was a pause of this process */
 
 static_assert(SLOTS_HELD_MAX + ENTRIES_MAX + 64 < EFFECTS_PER_STEP_MAX,
               "a step that decides all that is held, and stores a page, fits");
@@ -19,6 +20,33 @@ void replica_init(struct replica *r, struct pvalue_table *held, uint32_t member_
     r->member_count = member_count;
     r->self = self;
     requests_init(&r->requests);
+}
+
+void replica_on_applied(struct replica *r, uint64_t applied, uint64_t checkpointed)
+{
+    ASSERT(applied <= r->decided);
+    ASSERT(checkpointed <= applied);
+    if (applied > r->applied) {
+        r->applied = applied;
+        r->waiting_ns = 0;
+    }
+    if (checkpointed > r->checkpointed)
+        r->checkpointed = checkpointed;
+}
+
+void replica_on_tick(struct replica *r, uint64_t now_ns)
+{
+    uint64_t ns = now_ns - r->ticked_ns;
+    r->ticked_ns = now_ns;
+    if (r->applied == r->decided)
+        r->waiting_ns = 0;
+    else
+        r->waiting_ns += ns < TICK_NS_MAX ? ns : TICK_NS_MAX;
+}
+
+bool replica_is_stuck(const struct replica *r)
+{
+    return r->waiting_ns >= STUCK_NS;
 }
 
 void replica_decide(struct replica *r, const struct pvalue *pvalue, struct outbox *o)

@@ -16,6 +16,8 @@ struct replica {
     uint64_t decided;          /* slot_out - 1: every slot <= it is decided and was handed on */
     uint64_t applied, checkpointed;
     uint64_t time_ns; /* latest among the decided */
+    uint64_t ticked_ns;
+    uint64_t waiting_ns; /* for how long nothing was applied although something is decided */
     /* Number of the newest PERSIST when a slot was decided, at slot % SLOTS_HELD_MAX: once that is
      * durable the log holds the slot's decided value last. */
     uint64_t decided_after[SLOTS_HELD_MAX];
@@ -37,6 +39,12 @@ struct replica {
 
 void replica_init(struct replica *r, struct pvalue_table *held, uint32_t member_count,
                   uint32_t self);
+
+/* The store applied through @applied, durably through @checkpointed. */
+void replica_on_applied(struct replica *r, uint64_t applied, uint64_t checkpointed);
+void replica_on_tick(struct replica *r, uint64_t now_ns);
+/* The store, or the log before it, hangs: this node should not lead. */
+bool replica_is_stuck(const struct replica *r);
 
 /* The next slot is decided: at most one PERSIST and one DECIDE. */
 void replica_decide(struct replica *r, const struct pvalue *pvalue, struct outbox *o);

@@ -17,13 +17,14 @@ void scout_stop(struct scout *s)
     s->phase = SCOUT_IDLE;
 }
 
-void scout_prevote(struct scout *s, struct ballot ballot, uint64_t now_ns, struct outbox *o)
+void scout_prevote(struct scout *s, struct ballot ballot, uint64_t decided, uint64_t now_ns,
+                   struct outbox *o)
 {
     s->phase = SCOUT_PREVOTE;
     s->ballot = ballot;
     s->started_ns = now_ns;
     s->prevotes = 0;
-    struct message m = {.kind = MESSAGE_PREVOTE, .prevote = {.ballot = ballot}};
+    struct message m = {.kind = MESSAGE_PREVOTE, .prevote = {.ballot = ballot, .decided = decided}};
     outbox_send(o, o->everyone, &m);
 }
 

@@ -31,8 +31,10 @@ enum scout_verdict { SCOUT_GOES_ON, SCOUT_WON, SCOUT_LOST };
 void scout_init(struct scout *s, struct pvalue_table *pmax, uint32_t member_count);
 void scout_stop(struct scout *s);
 
-/* Ask everyone whether they would promise @ballot; may be repeated with another. */
-void scout_prevote(struct scout *s, struct ballot ballot, uint64_t now_ns, struct outbox *o);
+/* Ask everyone whether they would promise @ballot to a node that knows what was decided through
+ * @decided; may be repeated with another. */
+void scout_prevote(struct scout *s, struct ballot ballot, uint64_t decided, uint64_t now_ns,
+                   struct outbox *o);
 /* WON when a majority would promise. */
 enum scout_verdict scout_on_prevote_ack(struct scout *s, uint32_t from, const struct message *m);
 

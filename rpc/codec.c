@@ -131,12 +131,14 @@ static void put_head(msgpack_packer *p, const char *method, size_t params)
 static void put_election(msgpack_packer *p, const struct message *m, const char *method)
 {
     if (m->kind == MESSAGE_PREVOTE) {
-        put_head(p, method, 1);
+        put_head(p, method, 2);
         put_ballot(p, m->prevote.ballot);
+        put_u64(p, m->prevote.decided);
     } else if (m->kind == MESSAGE_PREVOTE_ACK) {
-        put_head(p, method, 3);
+        put_head(p, method, 4);
         put_ballot(p, m->prevote_ack.ballot);
         put_ballot(p, m->prevote_ack.promised);
+        put_u64(p, m->prevote_ack.decided);
         put_bool(p, m->prevote_ack.would_promise);
     } else if (m->kind == MESSAGE_P1A) {
         put_head(p, method, 2);

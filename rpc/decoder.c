@@ -167,6 +167,7 @@ static struct ballot take_ballot(struct params *p)
     b.leader = take_u64(&inner);
     leave_array(p, &inner);
     /* Node ids begin at 1. Whether this one is a member's is for the core to say. */
+    require(p, b.round <= ROUND_MAX);
     require(p, ballot_is_bottom(b) || b.leader != 0);
     return b;
 }
@@ -331,10 +332,12 @@ static void take_paxos(struct params *p, struct message *m)
     switch (m->kind) {
     case MESSAGE_PREVOTE:
         m->prevote.ballot = take_real_ballot(p);
+        m->prevote.decided = take_u64(p);
         break;
     case MESSAGE_PREVOTE_ACK:
         m->prevote_ack.ballot = take_real_ballot(p);
         m->prevote_ack.promised = take_ballot(p);
+        m->prevote_ack.decided = take_u64(p);
         m->prevote_ack.would_promise = take_bool(p);
         break;
     case MESSAGE_P1A:

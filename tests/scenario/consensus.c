@@ -280,6 +280,99 @@ Test(scenario, a_crash_of_all_nodes_loses_nothing_answered)
     end(c);
 }
 
+/* ---- who is fit to lead ---- */
+
+/* More than a candidate may lack, decided by @node and those it reaches. */
+static void decide_much(struct cluster *c, uint32_t node)
+{
+    uint64_t last = 0;
+    for (int i = 0; i < 2 * WINDOW; i++) {
+        last = cluster_increment(c, node, 0);
+        cluster_run(c, NS_PER_MS / 2);
+    }
+    cr_assert(finishes(c, last, SOON));
+}
+
+static bool drop_decisions(void *context, uint32_t from, uint32_t to, const struct message *m)
+{
+    (void)context;
+    (void)from;
+    (void)to;
+    return m->kind == MESSAGE_DECISIONS;
+}
+
+Test(scenario, a_member_far_behind_does_not_become_the_leader)
+{
+    for (uint64_t seed = 1; seed <= 10; seed++) {
+        struct cluster_options options = cluster_calm(3, seed);
+        struct cluster *c = cluster_new(&options);
+        cr_assert_eq(cluster_elect(c, SOON), 0);
+        cr_assert(finishes(c, cluster_increment(c, 2, 0), SOON));
+        cluster_crash(c, 0);
+        cr_assert(finishes(c, cluster_increment(c, 1, 0), SOON));
+        decide_much(c, 1);
+        cluster_crash(c, 1);
+        cluster_restart(c, 0);
+        cluster_filter(c, drop_decisions, NULL); /* to catch up would take for ever */
+        uint64_t id = cluster_increment(c, 2, 0);
+        cr_expect(finishes(c, id, STALL_NS_MAX), "seed %u", (unsigned)seed);
+        cr_expect_eq(cluster_leader(c), 2);
+        cluster_filter(c, NULL, NULL);
+        cluster_restart(c, 1);
+        cr_expect(converges(c, 3));
+        end(c);
+    }
+}
+
+Test(scenario, a_leader_whose_store_hangs_hands_over)
+{
+    struct cluster *c = cluster_of(3);
+    uint32_t leader = cluster_elect(c, SOON), follower = other_than(leader, leader);
+    cr_assert(finishes(c, cluster_increment(c, follower, 0), SOON));
+    cluster_hang_store(c, leader, 60 * NS_PER_S);
+    uint32_t other = other_than(leader, follower);
+    uint64_t mine = 0, theirs = 0;
+    for (int i = 0; i < WINDOW / 2 + 20; i++) {
+        mine = cluster_increment(c, follower, 0);
+        theirs = cluster_increment(c, other, 1);
+    }
+    cr_expect(finishes(c, mine, STALL_NS_MAX));
+    cr_expect(finishes(c, theirs, STALL_NS_MAX));
+    uint32_t next = cluster_leader(c);
+    cr_expect_neq(next, leader);
+    cluster_run(c, 10 * NS_PER_S);
+    cr_expect_eq(cluster_leader(c), next, "and nobody hands it back");
+    cluster_crash(c, next);
+    cluster_run(c, 5 * NS_PER_S);
+    cr_expect_eq(cluster_leader(c), other_than(leader, next), "nor does it run");
+    cluster_hang_store(c, leader, 0);
+    cluster_restart(c, next);
+    cr_expect(converges(c, 3));
+    end(c);
+}
+
+Test(scenario, a_member_catches_up_and_leads_where_the_one_ahead_cannot)
+{
+    struct cluster *c = cluster_of(3);
+    uint32_t leader = cluster_elect(c, SOON);
+    uint32_t lone = other_than(leader, leader), hung = other_than(leader, lone);
+    cr_assert(finishes(c, cluster_increment(c, lone, 0), SOON));
+    cluster_isolate(c, lone, true);
+    decide_much(c, leader);
+    cluster_hang_store(c, hung, 60 * NS_PER_S);
+    cr_assert(finishes(c, cluster_increment(c, leader, 0), SOON));
+    cluster_run(c, STUCK_NS + HEARTBEAT_NS);
+    cluster_crash(c, leader);
+    cluster_isolate(c, lone, false);
+    uint64_t id = cluster_increment(c, lone, 0);
+    cr_expect(finishes(c, id, SOON));
+    cr_expect_eq(cluster_leader(c), lone);
+    cluster_hang_store(c, hung, 0);
+    cluster_restart(c, leader);
+    cr_expect(converges(c, 3));
+    end(c);
+}
+
 /* ---- partitions and leases ---- */
 
 Test(scenario, a_minority_makes_no_progress_and_answers_no_reads)

@@ -5,6 +5,8 @@
 #include "base/assert.h"
 #include "tests/support/cluster_internal.h"
 
+#define HUNG_RETRY_NS (20 * NS_PER_MS)
+
 uint64_t node_clock_ns(const struct cluster *c, const struct sim_node *n)
 {
     int64_t drift = (int64_t)(c->now_ns / 1000) * n->rate_ppm / 1000;
@@ -226,6 +228,10 @@ void node_on_flush(struct cluster *c, struct sim_node *n)
 
 void node_on_apply(struct cluster *c, struct sim_node *n)
 {
+    if (c->now_ns < n->hung_until_ns) {
+        cluster_schedule(c, HUNG_RETRY_NS, SIM_APPLY, n);
+        return;
+    }
     n->apply_pending = false;
     while (n->decided_first < n->decided.count && !cluster_failure(c)) {
         struct pvalue p = n->decided.at[n->decided_first++];
@@ -357,7 +363,7 @@ void node_boot(struct cluster *c, struct sim_node *n)
     n->promised_seen = (struct ballot){0};
     n->decided_seen = r.applied;
     n->up = true;
-    n->paused_until_ns = 0;
+    n->paused_until_ns = n->hung_until_ns = 0;
     cluster_schedule(c, cluster_between(c, 1, 20 * NS_PER_MS), SIM_TICK, n);
     if (c->options.client_ns)
         cluster_schedule(c, prng_below(&c->prng, c->options.client_ns), SIM_CLIENT, n);

@@ -469,14 +469,17 @@ uint64_t cluster_value(const struct cluster *c, uint64_t id)
     return id ? c->calls.at[id - 1].value : 0;
 }
 
+bool cluster_is_idle(const struct cluster *c, uint32_t node)
+{
+    return !c->nodes[node].up || c->nodes[node].open.count == 0;
+}
+
 bool cluster_all_done(const struct cluster *c)
 {
-    for (uint32_t i = 0; i < c->options.nodes; i++) {
-        const struct sim_node *n = &c->nodes[i];
-        if (n->up && n->open.count > 0)
-            return false;
-    }
-    return true;
+    uint32_t i = 0;
+    while (i < c->options.nodes && cluster_is_idle(c, i))
+        i++;
+    return i == c->options.nodes;
 }
 
 uint64_t cluster_calls_done(const struct cluster *c)
@@ -539,6 +542,12 @@ void cluster_slow_disk(struct cluster *c, uint32_t node, uint64_t sync_ns)
 {
     cluster_trace(c, "node %u syncs in %" PRIu64 " ms", node, sync_ns / NS_PER_MS);
     c->nodes[node].slow_sync_ns = sync_ns;
+}
+
+void cluster_hang_store(struct cluster *c, uint32_t node, uint64_t ns)
+{
+    cluster_trace(c, "node %u applies nothing for %" PRIu64 " ms", node, ns / NS_PER_MS);
+    c->nodes[node].hung_until_ns = c->now_ns + ns;
 }
 
 void cluster_hand_over(struct cluster *c, uint32_t node)

@@ -61,6 +61,8 @@ uint64_t cluster_increment(struct cluster *c, uint32_t node, uint32_t counter);
 uint64_t cluster_read(struct cluster *c, uint32_t node, uint32_t counter);
 bool cluster_is_done(const struct cluster *c, uint64_t id);
 uint64_t cluster_value(const struct cluster *c, uint64_t id);
+/* No call of @node's client is under way. */
+bool cluster_is_idle(const struct cluster *c, uint32_t node);
 bool cluster_all_done(const struct cluster *c);
 uint64_t cluster_calls_done(const struct cluster *c);
 void cluster_stop_clients(struct cluster *c);
@@ -73,6 +75,8 @@ void cluster_cut(struct cluster *c, uint32_t from, uint32_t to, bool is_cut); /*
 void cluster_isolate(struct cluster *c, uint32_t node, bool is_cut);          /* both ways, all */
 void cluster_heal(struct cluster *c);
 void cluster_slow_disk(struct cluster *c, uint32_t node, uint64_t sync_ns); /* 0: as configured */
+void cluster_hang_store(struct cluster *c, uint32_t node,
+                        uint64_t ns); /* applies nothing; 0: ends */
 void cluster_hand_over(struct cluster *c, uint32_t node);
 void cluster_jump_wall(struct cluster *c, uint32_t node, int64_t ns);
 /* No more loss, duplication, spikes. */

@@ -16,7 +16,7 @@ static uint64_t any_u64(struct prng *r)
 
 static struct ballot any_ballot(struct prng *r)
 {
-    return (struct ballot){any_u64(r) | 1, any_u64(r) | 1};
+    return (struct ballot){any_u64(r) % ROUND_MAX | 1, any_u64(r) | 1};
 }
 
 static void fill_entries(struct wire_samples *s, uint32_t count, uint32_t size, struct prng *r)
@@ -54,9 +54,11 @@ static void fill_paxos(struct wire_samples *s, struct message *m, uint32_t count
     switch (m->kind) {
     case MESSAGE_PREVOTE:
         m->prevote.ballot = any_ballot(r);
+        m->prevote.decided = any_u64(r);
         break;
     case MESSAGE_PREVOTE_ACK:
         m->prevote_ack.ballot = any_ballot(r); /* promised: bottom */
+        m->prevote_ack.decided = any_u64(r);
         m->prevote_ack.would_promise = true;
         break;
     case MESSAGE_P1A:
@@ -248,10 +250,12 @@ static bool same_paxos(const struct message *a, const struct message *b)
         return false;
     switch (a->kind) {
     case MESSAGE_PREVOTE:
-        return same_ballot(a->prevote.ballot, b->prevote.ballot);
+        return same_ballot(a->prevote.ballot, b->prevote.ballot) &&
+               a->prevote.decided == b->prevote.decided;
     case MESSAGE_PREVOTE_ACK:
         return same_ballot(a->prevote_ack.ballot, b->prevote_ack.ballot) &&
                same_ballot(a->prevote_ack.promised, b->prevote_ack.promised) &&
+               a->prevote_ack.decided == b->prevote_ack.decided &&
                a->prevote_ack.would_promise == b->prevote_ack.would_promise;
     case MESSAGE_P1A:
         return same_ballot(a->p1a.ballot, b->p1a.ballot) && a->p1a.slot_first == b->p1a.slot_first;
@@ -343,7 +347,7 @@ bool wire_equal(const struct peer_message *a, const struct peer_message *b)
 
 static bool bad_ballot(struct ballot b)
 {
-    return b.round == 0 || b.leader == 0;
+    return b.round == 0 || b.round > ROUND_MAX || b.leader == 0;
 }
 
 static const char *bad_command(const struct command *c, const struct frame *f)

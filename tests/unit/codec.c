@@ -198,7 +198,7 @@ Test(codec, a_changed_byte_never_gives_a_value_out_of_range)
 
 Test(codec, refuses_values_that_no_core_may_send)
 {
-    static const struct ballot bottom = {0}, nobody = {3, 0};
+    static const struct ballot bottom = {0}, nobody = {3, 0}, too_high = {ROUND_MAX + 1, 3};
     struct wire_samples *s = wire_samples_new(3, 5, 12);
     struct peer_message bad[40];
     size_t count = 0;
@@ -210,8 +210,10 @@ Test(codec, refuses_values_that_no_core_may_send)
     } while (0)
     BAD(MESSAGE_PREVOTE, m->paxos.prevote.ballot = bottom);
     BAD(MESSAGE_PREVOTE, m->paxos.prevote.ballot = nobody);
+    BAD(MESSAGE_PREVOTE, m->paxos.prevote.ballot = too_high);
     BAD(MESSAGE_PREVOTE_ACK, m->paxos.prevote_ack.ballot = bottom);
     BAD(MESSAGE_PREVOTE_ACK, m->paxos.prevote_ack.promised = nobody);
+    BAD(MESSAGE_PREVOTE_ACK, m->paxos.prevote_ack.promised = too_high);
     BAD(MESSAGE_P1A, m->paxos.p1a.ballot = bottom);
     BAD(MESSAGE_P1A, m->paxos.p1a.slot_first = 0);
     BAD(MESSAGE_P1B, m->paxos.p1b.asked = bottom);

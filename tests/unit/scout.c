@@ -78,7 +78,8 @@ Test(scout, wins_a_prevote_with_a_majority_of_this_question)
 {
     struct outbox *o = fixture_outbox(5);
     scout_init(&scout, &pmax, 5);
-    scout_prevote(&scout, own, 0, o);
+    scout_prevote(&scout, own, 7, 0, o);
+    cr_expect_eq(fixture_send(MESSAGE_PREVOTE, 0)->message.prevote.decided, 7);
     struct message m = {.kind = MESSAGE_PREVOTE_ACK,
                         .prevote_ack = {.ballot = own, .would_promise = true}};
     scout_on_prevote_ack(&scout, 0, &m);
