@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "mount-helper/complain.h"
+#include "mount-helper/daemon.h"
 #include "mount-helper/locate.h"
 #include "mount-helper/mounting.h"
 #include "mount-helper/mountinfo.h"
@@ -144,17 +145,6 @@ static int ask(const char *state_dir, const char *method, int timeout_ms)
     return rc;
 }
 
-/* The pid of the daemon, to see it end; 0 if it does not say. */
-static pid_t ask_pid(const char *state_dir)
-{
-    struct admin_response response;
-    if (admin_call(state_dir, "status", NULL, -1, 2000, &response) < 0)
-        return 0;
-    uint64_t pid = admin_get_u64(admin_get(&response.result, "node"), "pid", 0);
-    admin_response_deinit(&response);
-    return pid <= INT_MAX ? (pid_t)pid : 0;
-}
-
 int command_stop(int argc, char **argv)
 {
     const char *given = NULL;
@@ -165,7 +155,7 @@ int command_stop(int argc, char **argv)
         given = argv[optind];
     if (locate_state_dir(given, state_dir) < 0)
         return EXIT_FAILED;
-    pid_t pid = ask_pid(state_dir);
+    pid_t pid = daemon_asked_pid(state_dir); /* to see it end */
     if (ask(state_dir, "stop", STOP_MS) < 0)
         return EXIT_FAILED;
     if (pid > 0 && daemon_wait_gone(pid, STOP_MS) < 0) {

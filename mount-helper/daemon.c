@@ -187,10 +187,10 @@ static bool is_daemon_of(pid_t pid, const char *state_dir)
     return false;
 }
 
-pid_t daemon_pid(const char *pid_path, const char *state_dir)
+static pid_t pid_in_file(const char *path)
 {
     char text[32];
-    int fd = open(pid_path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return 0;
     ssize_t size = read(fd, text, sizeof(text) - 1);
@@ -199,9 +199,26 @@ pid_t daemon_pid(const char *pid_path, const char *state_dir)
         return 0;
     text[size] = '\0';
     long pid = strtol(text, NULL, 10);
-    if (pid <= 1 || pid > INT_MAX || !is_daemon_of((pid_t)pid, state_dir))
+    return pid > 1 && pid <= INT_MAX ? (pid_t)pid : 0;
+}
+
+pid_t daemon_asked_pid(const char *state_dir)
+{
+    struct admin_response response;
+    if (admin_call(state_dir, "status", NULL, -1, PROBE_MS, &response) < 0)
         return 0;
-    return (pid_t)pid;
+    uint64_t pid = admin_get_u64(admin_get(&response.result, "node"), "pid", 0);
+    admin_response_deinit(&response);
+    return pid <= INT_MAX ? (pid_t)pid : 0;
+}
+
+pid_t daemon_pid(const char *pid_path, const char *state_dir)
+{
+    pid_t pid = pid_in_file(pid_path);
+    if (pid > 0 && is_daemon_of(pid, state_dir))
+        return pid;
+    pid = daemon_asked_pid(state_dir);
+    return pid > 1 && is_daemon_of(pid, state_dir) ? pid : 0;
 }
 
 int daemon_wait_gone(pid_t pid, int timeout_ms)

@@ -29,7 +29,10 @@ int daemon_await(const struct daemon_launch *launch, const struct daemon_child *
 /* 0: a daemon of @state_dir answers; -ENOENT: there is none; other -errno: there is one that does
  * not answer. */
 int daemon_probe(const char *state_dir);
-/* The process in @pid_path if it is a paxfsd of @state_dir, else 0. */
+/* The pid that the daemon of @state_dir says it has; 0: none answers. */
+pid_t daemon_asked_pid(const char *state_dir);
+/* The process in @pid_path, or the one that answers (mount(8) starts daemons without a pid file),
+ * if it is a paxfsd of @state_dir; else 0. */
 pid_t daemon_pid(const char *pid_path, const char *state_dir);
 /* Wait until @pid has ended. 0 or -ETIMEDOUT. */
 int daemon_wait_gone(pid_t pid, int timeout_ms);

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "mount-helper/complain.h"
+#include "mount-helper/daemon.h"
 #include "mount-helper/dev_node.h"
 #include "mount-helper/mounting.h"
 #include "mount-helper/mountinfo.h"
@@ -335,6 +336,10 @@ static int delete_cluster(const struct cluster *c)
             return -ENAMETOOLONG;
         if (mountinfo_at(n.mnt, &mount) == 0) {
             complain("%s is still mounted; unmount it: paxfs umount -l %s", n.mnt, n.mnt);
+            return -EBUSY;
+        }
+        if (daemon_probe(n.state) != -ENOENT) {
+            complain("%s still runs; its data is kept", n.name);
             return -EBUSY;
         }
         if (nftw(n.dir, delete_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) < 0 && errno != ENOENT) {

@@ -139,6 +139,11 @@ int dev_node_finish_stop(const struct dev_node *n, pid_t pid)
         kill(pid, SIGKILL);
         daemon_wait_gone(pid, KILL_MS);
     }
+    if (daemon_probe(n->state) != -ENOENT) {
+        complain("%s: a daemon still runs on %s; stop it: paxfs stop --state %s", n->name, n->state,
+                 n->state);
+        return -EBUSY;
+    }
     int detached = mounting_detach_dead(n->mnt);
     if (detached < 0) {
         complain("%s: cannot detach %s: %s; run as root: umount -l %s", n->name, n->mnt,

@@ -35,7 +35,7 @@ pid_t dev_node_pid(const struct dev_node *n);
 /* SIGKILL, and wait until it is gone. -ESRCH: it did not run. */
 int dev_node_kill(const struct dev_node *n);
 /* After a SIGTERM: wait until it is gone, then see that its mount is. SIGKILL when it does not go.
- */
+ * -EBUSY: a daemon that is not known by its pid (then 0) still answers. */
 int dev_node_finish_stop(const struct dev_node *n, pid_t pid);
 
 #endif

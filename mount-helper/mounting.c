@@ -27,6 +27,7 @@
 #define DETACH_ROUNDS_MAX 16 /* mounts stacked on one directory */
 #define INIT_WAIT_NS      NS_PER_S
 #define POLL_NS           (2 * NS_PER_MS)
+#define PROBE_MS          2000
 
 static volatile sig_atomic_t interrupted;
 
@@ -43,22 +44,42 @@ static void pause_ns(uint64_t ns)
 
 /* ---- what is there ---- */
 
-/* True unless it is known that no daemon serves this mount. The mount itself is not asked: without
- * a quorum it would not answer. */
+/* Does the daemon say that it serves this very mount? By the device: a bind mount of it and one
+ * that was moved have other directories. */
+static bool is_the_daemons(const struct mountinfo *mount, const struct admin_response *status)
+{
+    char dir[PATH_MAX];
+    struct mountinfo named;
+    admin_get_text(admin_get(&status->result, "mount"), "dir", dir, sizeof(dir), "");
+    return dir[0] && mountinfo_at(dir, &named) == 0 && named.major == mount->major &&
+           named.minor == mount->minor;
+}
+
+/* Has the kernel ended the mount's connection? The one look into a mount here, by a child that is
+ * given up where it has to wait. */
+static bool is_disconnected(const struct mountinfo *mount)
+{
+    int rc = mounting_await_usable(mount->dir, PROBE_MS);
+    return rc == -ENOTCONN || rc == -ECONNABORTED;
+}
+
+/* True unless it is known that no daemon serves this mount: one taken for dead is aborted, and its
+ * users would lose what they have open. A daemon may have no mount to name yet (its helper is
+ * between mount(2) and the hand-over), or its state directory may have been renamed: then the
+ * connection tells. */
 static bool is_served(const struct mountinfo *mount)
 {
     struct admin_response response;
-    int rc = admin_call(mount->source, "status", NULL, -1, 2000, &response);
-    if (rc == -ENOENT || rc == -ECONNREFUSED || rc == -ENOTDIR)
-        return false;
+    int rc = admin_call(mount->source, "status", NULL, -1, PROBE_MS, &response);
+    if (rc == -ECONNREFUSED)
+        return false; /* its socket is there, and nobody listens: it was killed */
+    if (rc == -ENOENT || rc == -ENOTDIR)
+        return !is_disconnected(mount);
     if (rc < 0)
         return true;
-    char dir[PATH_MAX];
-    const msgpack_object *view = admin_get(&response.result, "mount");
-    admin_get_text(view, "dir", dir, sizeof(dir), "");
-    bool served = response.error[0] || (view && strcmp(dir, mount->dir) == 0);
+    bool served = is_the_daemons(mount, &response);
     admin_response_deinit(&response);
-    return served;
+    return served || !is_disconnected(mount);
 }
 
 enum mount_state mounting_state(const char *dir, const char *state_dir)
@@ -215,15 +236,24 @@ static int mount_on(const struct mounting *m, int fuse_fd)
     return MOUNT_OK;
 }
 
-/* Make the directory free for a mount, or say why it is not. */
-static int clear_dir(const struct mounting *m)
+/* A daemon whose state is below its own mount waits for itself, and whoever looks at the mount with
+ * it. */
+static bool is_below(const char *path, const char *dir)
+{
+    size_t size = strlen(dir);
+    return strncmp(path, dir, size) == 0 &&
+           (path[size] == '\0' || path[size] == '/' || dir[size - 1] == '/');
+}
+
+/* Is the directory free for a mount, but for a dead one? Changes nothing. */
+static int check_dir(const struct mounting *m)
 {
     struct stat st;
-    int rc = mounting_detach_dead(m->dir);
-    if (rc < 0) {
-        complain("cannot detach the dead mount at %s: %s; run as root: umount -l %s", m->dir,
-                 strerror(-rc), m->dir);
-        return rc == -EPERM ? MOUNT_USAGE : MOUNT_FAILED;
+    if (is_below(m->launch.state_dir, m->dir)) {
+        complain("cannot mount on %s: it holds the state directory %s, which the mount would hide; "
+                 "mount elsewhere",
+                 m->dir, m->launch.state_dir);
+        return MOUNT_FAILED;
     }
     switch (mounting_state(m->dir, m->launch.state_dir)) {
     case MOUNT_OURS:
@@ -234,6 +264,7 @@ static int clear_dir(const struct mounting *m)
                  m->dir, m->dir);
         return MOUNT_FAILED;
     case MOUNT_DEAD:
+        return MOUNT_OK;
     case MOUNT_NONE:
         break;
     }
@@ -242,6 +273,17 @@ static int clear_dir(const struct mounting *m)
         return MOUNT_FAILED;
     }
     return MOUNT_OK;
+}
+
+/* Make the directory free for a mount, or say why it is not. */
+static int clear_dir(const struct mounting *m)
+{
+    int rc = mounting_detach_dead(m->dir);
+    if (rc == 0)
+        return check_dir(m);
+    complain("cannot detach the dead mount at %s: %s; run as root: umount -l %s", m->dir,
+             strerror(-rc), m->dir);
+    return rc == -EPERM ? MOUNT_USAGE : MOUNT_FAILED;
 }
 
 static int ensure_daemon(const struct mounting *m)
@@ -272,7 +314,14 @@ static int remount(const struct mounting *m)
                  m->launch.state_dir);
         return MOUNT_FAILED;
     }
-    if (mount(NULL, m->dir, NULL, m->options.flags, NULL) < 0)
+    if (m->options.timeo_given) {
+        complain("cannot remount %s: timeo= is settled when it is mounted; leave it out (with both "
+                 "names, STATE_DIR and DIR, mount(8) does not add those of /etc/fstab), or unmount "
+                 "and mount anew",
+                 m->dir);
+        return MOUNT_FAILED;
+    }
+    if (!m->fake && mount(NULL, m->dir, NULL, m->options.flags, NULL) < 0)
         return mount_failed(m, errno);
     return MOUNT_OK;
 }
@@ -286,8 +335,8 @@ int mounting_mount(const struct mounting *m)
     interrupted = 0;
 
     if (m->options.flags & MS_REMOUNT)
-        return m->fake ? MOUNT_OK : remount(m);
-    int status = clear_dir(m);
+        return remount(m);
+    int status = m->fake ? check_dir(m) : clear_dir(m);
     if (status != MOUNT_OK || m->fake)
         return status;
     int fuse_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);

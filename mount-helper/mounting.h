@@ -1,5 +1,6 @@
 /* mount-helper/mounting.h: a paxfs mount comes and goes: mount(2), and its descriptor handed to the
- * daemon. Nothing here waits for a quorum: no call goes into a live mount. */
+ * daemon. Nothing here waits for a quorum: what has to ask a mount does it in a child, which is
+ * ended when it waits. No connection is aborted whose daemon may be alive. */
 #ifndef MOUNT_HELPER_MOUNTING_H
 #define MOUNT_HELPER_MOUNTING_H
 

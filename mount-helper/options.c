@@ -120,6 +120,7 @@ static int parse_one(const char *text, size_t size, bool sloppy, struct mount_op
     if (size == 0 || apply_flag_option(text, size, o))
         return 0;
     if (text_starts_with(text, size, timeo)) {
+        o->timeo_given = true;
         if (parse_seconds(text + timeo_size, size - timeo_size, &o->timeo_ns) == 0)
             return 0;
         snprintf(error, error_size,

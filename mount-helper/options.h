@@ -9,6 +9,7 @@
 struct mount_options {
     unsigned long flags; /* for mount(2): MS_RDONLY, MS_NOSUID, MS_REMOUNT, ... */
     uint64_t timeo_ns;   /* a call that waits longer fails with EIO; 0: waits for ever */
+    bool timeo_given;    /* a remount cannot change it */
 };
 
 /**

@@ -71,6 +71,17 @@ def a_missing_or_foreign_state_directory_is_refused_and_left_alone(c):
     check_says(run(MOUNT, foreign, os.path.join(top, "nowhere"), expect=32), "nowhere")
 
 
+@test(up=False, verify=False)
+def a_mount_over_its_own_state_directory_is_refused(c):
+    top = temporary(c, "own")
+    state = os.path.join(top, "state")
+    run(PAXFS, "init", "--state", state, "--listen", "127.0.0.1:%d" % (c.port + 1))
+    for directory in (top, state):
+        for command in ((MOUNT, state, directory), (PAXFS, "mount", state, directory)):
+            check_says(run(*command, expect=32), "it holds the state directory", state)
+    check(not os.path.exists(os.path.join(state, "paxfsd.log")), "a daemon was started")
+
+
 @test()
 def a_port_in_use_and_a_second_daemon_are_refused_and_the_first_goes_on(c):
     check_says(run(PAXFSD, "--state", c.state(1), "--foreground", expect=1), "another", c.state(1))

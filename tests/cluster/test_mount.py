@@ -1,7 +1,7 @@
 """mount.paxfs as mount(8) runs it, and what a mount is afterwards."""
-import errno, os, subprocess, time
+import ctypes, errno, os, subprocess, time
 
-from harness import MOUNT, PAXFS, Failed, check, mounts_below, note, now, run, test, wait_until
+from harness import MOUNT, PAXFS, Failed, check, detach, mounts_below, note, now, run, test, wait_until
 
 # Not /sbin/fs.d, where mount(8) looks too: on a remount it takes /sbin/mount.fuse first.
 HELPERS = ("/sbin/mount.paxfs", "/sbin/mount.fuse.paxfs")
@@ -81,8 +81,122 @@ def a_read_only_mount_reads_and_refuses_changes(c):
     fails_with(errno.EROFS, os.mkdir, c.mnt(2, "no"))
     fails_with(errno.EROFS, os.unlink, c.mnt(2, "seen"))
     fails_with(errno.EROFS, open, c.mnt(2, "seen"), "a")
+    run(MOUNT, c.state(2), c.mnt(2), "-o", "remount,rw")
+    os.mkdir(c.mnt(2, "yes"))
+    check(os.path.isdir(c.mnt(1, "yes")), "a directory made after remount,rw")
     unmounted(c, 2)
     run(MOUNT, c.state(2), c.mnt(2))
+
+
+@test(shared=True)
+def a_remount_refuses_what_it_cannot_change(c):
+    for fake in ((), ("-f",)):
+        result = run(MOUNT, c.state(1), c.mnt(1), *fake, "-o", "remount,timeo=5", expect=32)
+        check("timeo" in result.output and "mount anew" in result.output, "%s" % result)
+    run(MOUNT, c.state(1), c.mnt(1), "-o", "remount,ro,noatime")
+    check({"ro", "noatime"} <= set(line_of(c.mnt(1))[0].split(",")), "%s" % (line_of(c.mnt(1)),))
+    run(MOUNT, c.state(1), c.mnt(1), "-o", "remount,rw")
+    check("rw" in line_of(c.mnt(1))[0].split(","), "%s" % (line_of(c.mnt(1)),))
+
+
+class Held:
+    """A file that is open on a mount: an aborted connection would take it away."""
+
+    def __init__(self, c, k):
+        self.k, self.file = k, open(c.mnt(k, "held"), "wb+", buffering=0)
+
+    def check(self, what):
+        try:
+            self.file.write(b"x")
+            os.fsync(self.file.fileno())
+        except OSError as e:
+            raise Failed("%s took n%d's mount away: %s" % (what, self.k, e))
+
+
+@test(shared=True)
+def whatever_is_done_to_another_place_of_a_live_mount_it_stays_alive(c):
+    other, held = os.path.join(os.path.dirname(c.dir), "other"), Held(c, 1)
+    os.makedirs(other, exist_ok=True)
+    run("mount", "--bind", c.mnt(1), other)
+    try:
+        for state in (c.state(1), c.state(2)):
+            for fake in ((), ("-f",)):
+                result = run(MOUNT, state, other, *fake, expect=32)
+                check("mount" in result.output, "%s" % result)
+                held.check("mount.paxfs %s on a bind mount" % " ".join(fake))
+        run(PAXFS, "umount", other)
+        check(line_of(other) is None and line_of(c.mnt(1)), "not what was to be unmounted")
+        held.check("paxfs umount of a bind mount")
+        run("mount", "--bind", c.mnt(1), other)
+        run(PAXFS, "umount", "-l", other)
+        held.check("paxfs umount -l of a bind mount")
+    finally:
+        detach(other)
+    run("unshare", "-m", "--propagation", "private", "sh", "-ec",
+        'mount --move "$1" "$2"; "$3" umount "$2"', "sh", c.mnt(1), other, PAXFS)
+    held.check("paxfs umount of a moved mount")
+    check(line_of(c.mnt(1)), "the mount is gone")
+
+
+@test(shared=True)
+def a_mount_whose_directories_were_renamed_stays_alive(c):
+    held, renamed = Held(c, 2), c.node(2) + "-renamed"
+    os.rename(c.node(2), renamed)
+    try:
+        mnt = os.path.join(renamed, "mnt")
+        result = run(MOUNT, c.state(1), mnt, expect=32)
+        check("another state directory" in result.output, "%s" % result)
+        held.check("mount.paxfs at its new name")
+        result = run(PAXFS, "umount", mnt, expect=1)
+        check("in use" in result.output, "%s" % result)
+        held.check("paxfs umount at its new name")
+    finally:
+        os.rename(renamed, c.node(2))
+    held.check("renaming back")
+
+
+@test(shared=True)
+def a_second_helper_does_not_take_away_what_the_first_has_not_handed_over(c):
+    unmounted(c, 3)
+    fd = os.open("/dev/fuse", os.O_RDWR)
+    libc = ctypes.CDLL(None, use_errno=True)
+    data = "fd=%d,rootmode=40000,user_id=0,group_id=0" % fd
+    result = libc.mount(c.state(3).encode(), c.mnt(3).encode(), b"fuse.paxfs", 0, data.encode())
+    check(result == 0, "mount(2): errno %d" % ctypes.get_errno())
+    try:
+        result = run(MOUNT, c.state(3), c.mnt(3), expect=32)
+        check("already" in result.output, "%s" % result)
+        check(len(os.read(fd, 1 << 20)) > 40, "no INIT")
+    except OSError as e:
+        raise Failed("the connection was aborted: %s" % e)
+    finally:
+        detach(c.mnt(3))
+        os.close(fd)
+    run(MOUNT, c.state(3), c.mnt(3))
+
+
+@test(shared=True)
+def a_pretended_mount_leaves_even_a_dead_one_alone(c):
+    c.kill(3)
+    before = line_of(c.mnt(3))
+    run(MOUNT, c.state(3), c.mnt(3), "-f")
+    check(before and line_of(c.mnt(3)) == before, "mount -f detached the dead mount")
+    check(c.pid(3) is None, "mount -f started a daemon")
+    run(MOUNT, c.state(3), c.mnt(3))
+    check(c.pid(3), "no daemon")
+
+
+@test(limit=60)
+def dev_down_also_ends_a_node_that_mount_started(c):
+    c.kill(1)
+    run(MOUNT, c.state(1), c.mnt(1))
+    pid = c.pid(1)
+    check(pid, "no daemon of n1")
+    c.dev("down")
+    check(c.running() == [], "n%s run; n1 was %d" % (c.running(), pid))
+    check(not mounts_below(c.dir), "mounts are left: %s" % mounts_below(c.dir))
+    c.dev("down", "--delete")
+    check(not os.path.exists(c.dir), "the directory is there")
 
 
 @test(shared=True)

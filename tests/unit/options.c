@@ -49,6 +49,7 @@ Test(options, words_for_fstab_are_ignored)
         0, "%s", error);
     cr_assert_eq(o.flags, 0);
     cr_assert_eq(o.timeo_ns, 0);
+    cr_assert(!o.timeo_given);
 }
 
 Test(options, timeo_is_seconds_with_decimals)
@@ -117,4 +118,5 @@ Test(options, a_second_list_adds_to_the_first)
     cr_assert_eq(options_parse("nosuid", false, &o, error, sizeof(error)), 0);
     cr_assert_eq(o.flags, MS_RDONLY | MS_NOSUID);
     cr_assert_eq(o.timeo_ns, 3 * NS_PER_S);
+    cr_assert(o.timeo_given);
 }
