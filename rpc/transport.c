@@ -443,7 +443,8 @@ static void on_tick(uv_timer_t *timer)
 {
     struct transport *t = timer->data;
     uint64_t now = clock_now_ns();
-    bool stalled = t->ticked_ns && now - t->ticked_ns > STALL_NS;
+    uint64_t pause = t->ticked_ns ? now - t->ticked_ns : 0;
+    bool stalled = pause > STALL_NS;
     t->ticked_ns = now;
     for (struct connection *c = t->connections; c && !t->closing; c = c->next)
         check_connection(t, c, now, stalled);
@@ -452,7 +453,7 @@ static void on_tick(uv_timer_t *timer)
         if (!p->live && !p->dialing && now >= p->dial_at_ns)
             dial(t, i);
     }
-    if (!t->closing)
+    if (!t->closing && pause < ALIVE_NS) /* else what came in the pause is yet to be read */
         tend_relays(t, now);
 }
 
