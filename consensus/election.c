@@ -45,11 +45,27 @@ static void stand_back(struct paxos *p)
     p->role = ROLE_FOLLOWER;
 }
 
-/* PMMC: a preempted leader does not run again at once; it waits for the detector. */
+/* Lead no longer, then let the acceptors promise @successor although the leases still run. */
+static void release(struct paxos *p, struct ballot successor)
+{
+    struct ballot old = p->leader.ballot;
+    stand_back(p);
+    lease_release(&p->acceptor.lease, old, successor);
+    struct message m = {.kind = MESSAGE_RELEASE,
+                        .release = {.ballot = old, .successor = successor}};
+    outbox_send(&p->box, p->box.others, &m);
+}
+
+/* PMMC: a preempted leader does not run again at once; it waits for the detector. What leases it
+ * got would keep the winner waiting: of two candidates at the same moment one leads, until it finds
+ * that the other has promised itself more. */
 static void lose(struct paxos *p, struct ballot to)
 {
     outbox_note(&p->box, NOTE_PREEMPTED, to, 0);
-    stand_back(p);
+    if (paxos_leads(p))
+        release(p, to);
+    else
+        stand_back(p);
     detector_lost(&p->detector, p->now_ns);
 }
 
@@ -137,18 +153,13 @@ void election_follow(struct paxos *p, uint32_t from, struct ballot ballot)
 
 /* ---- hand-over ---- */
 
-/* Stop serving, then let the acceptors promise @successor's ballot although the lease still runs.
- */
-static void release(struct paxos *p, uint32_t successor)
+static void hand_over_to(struct paxos *p, uint32_t successor)
 {
-    struct ballot old = p->leader.ballot, next = next_ballot(p, successor);
+    struct ballot next = next_ballot(p, successor);
     outbox_note(&p->box, NOTE_HANDOVER, next, 0);
-    stand_back(p);
+    release(p, next);
     detector_wait(&p->detector, p->now_ns);
-    lease_release(&p->acceptor.lease, old, next);
     paxos_saw_round(p, next);
-    struct message m = {.kind = MESSAGE_RELEASE, .release = {.ballot = old, .successor = next}};
-    outbox_send(&p->box, p->box.others, &m);
     if (successor == p->config.self)
         run_for(p, next);
 }
@@ -161,7 +172,7 @@ void election_on_preemption(struct paxos *p, struct ballot ballot)
     /* Under a majority's leases no higher ballot can have been adopted: an acceptor came back with
      * a promise that led nowhere. It cannot vote until the ballot is higher than that. */
     if (p->now_ns < p->leader.lease_until_ns)
-        release(p, p->config.self);
+        hand_over_to(p, p->config.self);
     else
         lose(p, ballot);
 }
@@ -194,7 +205,7 @@ void election_hand_over(struct paxos *p)
             best = i;
     }
     if (best < p->config.member_count)
-        release(p, best);
+        hand_over_to(p, best);
 }
 
 static void on_release(struct paxos *p, uint32_t from, const struct message *m)

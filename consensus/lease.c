@@ -11,7 +11,7 @@ bool lease_permits(const struct lease_given *l, struct ballot ballot, uint64_t n
 {
     if (!is_running(l, now_ns) || ballot_cmp(l->ballot, ballot) == 0)
         return true;
-    return l->released && ballot_cmp(l->successor, ballot) == 0;
+    return l->released && ballot_cmp(ballot, l->successor) >= 0;
 }
 
 bool lease_give(struct lease_given *l, struct ballot ballot, uint64_t now_ns)

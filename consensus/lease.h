@@ -18,7 +18,7 @@ struct lease_given {
     struct ballot ballot; /* bottom: never given */
     uint64_t until_ns;
     bool released;           /* its leader gave it up ... */
-    struct ballot successor; /* ... in favour of this ballot */
+    struct ballot successor; /* ... in favour of this ballot, or any higher one */
 };
 
 /* May a ballot other than the lease's be promised, as far as the lease goes? */

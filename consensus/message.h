@@ -22,7 +22,7 @@ enum message_kind {
     MESSAGE_READ_ACK,
     MESSAGE_FETCH, /* decided values of slots first..last, please */
     MESSAGE_DECISIONS,
-    MESSAGE_RELEASE, /* leader hands over: its lease no longer binds against `successor` */
+    MESSAGE_RELEASE, /* leader gives up: its lease no longer binds from `successor` on */
     MESSAGE_KIND_COUNT
 };
 
@@ -106,7 +106,7 @@ struct message {
         } decisions;
         struct {
             struct ballot ballot;    /* the leader's, given up */
-            struct ballot successor; /* may be promised at once */
+            struct ballot successor; /* may be promised at once, as may any higher one */
         } release;
     };
 };

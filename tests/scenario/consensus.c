@@ -126,6 +126,22 @@ Test(scenario, duelling_candidates_do_not_stop_the_cluster)
     end(c);
 }
 
+Test(scenario, candidates_at_the_same_moment_cost_no_second_lease)
+{
+    for (uint64_t seed = 1; seed <= 60; seed++) { /* some are a duel */
+        struct cluster_options options = cluster_calm(5, seed);
+        options.delay_ns_min = options.delay_ns_max = 5 * NS_PER_MS;
+        struct cluster *c = cluster_new(&options);
+        uint32_t leader = cluster_elect(c, SOON), follower = other_than(leader, leader);
+        cr_assert(finishes(c, cluster_increment(c, follower, 0), SOON));
+        cluster_run(c, NS_PER_S);
+        cluster_crash(c, leader);
+        uint64_t id = cluster_increment(c, follower, 0);
+        cr_expect(finishes(c, id, STALL_NS_MAX), "seed %u", (unsigned)seed);
+        end(c);
+    }
+}
+
 static bool drop_p1a(void *context, uint32_t from, uint32_t to, const struct message *m)
 {
     (void)to;

@@ -122,7 +122,7 @@ Test(acceptor, gives_no_lease_below_its_promise)
     cr_expect_not(acceptor_on_heartbeat(a, (struct ballot){3, 1}, 1, fixture_outbox(3)));
 }
 
-Test(acceptor, a_released_lease_lets_only_the_successor_in)
+Test(acceptor, a_released_lease_lets_the_successor_in_and_what_is_higher)
 {
     struct acceptor *a = with_promise((struct ballot){1, 1});
     struct outbox *o = fixture_outbox(3);
@@ -130,7 +130,8 @@ Test(acceptor, a_released_lease_lets_only_the_successor_in)
     cr_assert(acceptor_on_heartbeat(a, old, 1000, o));
     lease_release(&a->lease, old, successor);
     cr_expect(acceptor_would_promise(a, successor, 2000));
-    cr_expect_not(acceptor_would_promise(a, (struct ballot){3, 3}, 2000));
+    cr_expect(acceptor_would_promise(a, (struct ballot){3, 3}, 2000));
+    cr_expect_not(acceptor_would_promise(a, (struct ballot){2, 1}, 2000));
     cr_expect_not(acceptor_on_heartbeat(a, old, 2000, o), "a late heartbeat");
     cr_expect(acceptor_promise(a, successor, 2000, o));
     cr_expect(acceptor_on_heartbeat(a, successor, 2001, o));

@@ -178,3 +178,22 @@ Test(paxos, passive_nodes_forward_and_wait_where_no_leader_is_known)
     cr_expect_eq(sent(MESSAGE_SUBMIT)->to, 1 << 1);
     node_free(p);
 }
+
+Test(paxos, a_leader_preempted_before_its_lease_lets_the_acceptors_promise_the_winner)
+{
+    struct paxos_recovered nothing = {0};
+    struct paxos *p = node_of(3, &nothing, true);
+    struct ballot ballot = lead(p), higher = {ballot.round, ballot.leader + 1};
+    now_ns += LEASE_NS; /* as good as never given */
+    tell(p, 1,
+         (struct message){.kind = MESSAGE_HEARTBEAT_ACK,
+                          .heartbeat_ack = {.ballot = ballot, .promised = higher}});
+    struct paxos_view v;
+    paxos_view(p, &v);
+    cr_expect_eq(v.role, ROLE_FOLLOWER);
+    cr_assert_not_null(sent(MESSAGE_RELEASE));
+    const struct message *m = &sent(MESSAGE_RELEASE)->message;
+    cr_expect_eq(ballot_cmp(m->release.ballot, ballot), 0);
+    cr_expect_eq(ballot_cmp(m->release.successor, higher), 0);
+    node_free(p);
+}
