@@ -120,8 +120,9 @@ static int apply_forget(struct apply *a)
 
 static int apply_reap(struct apply *a)
 {
-    uint64_t budget = a->c->size;
-    return orphan_reap(a->s, budget < REAP_CHUNKS_MAX ? budget : REAP_CHUNKS_MAX);
+    if (a->c->size < a->s->deletions_left)
+        a->s->deletions_left = a->c->size;
+    return orphan_reap(a->s);
 }
 
 int apply_command(struct apply *a)
@@ -257,6 +258,7 @@ int store_apply(struct store *s, uint64_t slot, uint64_t time_ns, const struct c
 
     *result = (struct store_applied){.verdict = SESSION_SETTLED};
     s->meta.applied = slot;
+    s->deletions_left = s->deletions_max;
     if (time_ns > s->meta.time_ns)
         s->meta.time_ns = time_ns;
     if (command_is_noop(command))

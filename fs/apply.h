@@ -15,7 +15,6 @@
 
 enum {
     LINK_MAX_COUNT = 65000, /* names of one file, as on ext4 */
-    REAP_CHUNKS_MAX = 1024, /* in one slot */
 };
 
 struct apply {

@@ -4,6 +4,7 @@
 #include "fs/apply.h"
 #include "fs/chunk.h"
 #include "fs/orphan.h"
+#include "fs/stale.h"
 
 static int check_file(const struct inode *inode)
 {
@@ -46,6 +47,22 @@ int apply_write(struct apply *a)
     return rc;
 }
 
+/* The bytes from @offset to @end become zeroes; the caller puts @inode. ENOSPC: so much that is
+ * stale hides in the file already that first some of it must be reaped. */
+static int punch(struct apply *a, struct inode *inode, uint64_t offset, uint64_t end)
+{
+    if (offset >= end)
+        return 0;
+    uint64_t last = (end - 1) / CHUNK_SIZE;
+    struct chunk_range whole = {offset / CHUNK_SIZE + 1, last ? last - 1 : 0}, left;
+    int rc = stale_check_room(a->s, inode->data, whole);
+    if (rc)
+        return rc == -ENOSPC ? ENOSPC : rc;
+    rc = chunk_punch(a->s, inode->data, offset, end, &left, &inode->attr.blocks);
+    bool is_done = left.first > left.last;
+    return rc || is_done ? rc : stale_add(a->s, inode, whole, left);
+}
+
 int apply_size(struct apply *a, struct inode *inode, uint64_t size)
 {
     int rc = check_file(inode);
@@ -56,8 +73,8 @@ int apply_size(struct apply *a, struct inode *inode, uint64_t size)
     uint64_t old = inode->attr.size;
     if (size == 0 && orphan_is_large(inode))
         rc = orphan_shed_data(a->s, inode);
-    else if (size < old)
-        rc = chunk_punch(a->s, inode->data, size, old, &inode->attr.blocks);
+    else if (size < old) /* to the last byte a file can have: so stale records take in older ones */
+        rc = punch(a, inode, size, FILE_SIZE_MAX);
     if (rc)
         return rc;
     inode->attr.size = size;
@@ -101,7 +118,7 @@ int apply_fallocate(struct apply *a)
     uint64_t end = a->c->offset + a->c->size, old = inode.attr.size;
     if (a->c->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
         uint64_t stored_end = end < old ? end : old;
-        rc = chunk_punch(a->s, inode.data, a->c->offset, stored_end, &inode.attr.blocks);
+        rc = punch(a, &inode, a->c->offset, stored_end);
         if (rc)
             return rc;
         apply_emit_data(a, inode.attr.ino, a->c->offset, a->c->size);

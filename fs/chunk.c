@@ -7,6 +7,7 @@
 
 #include "base/assert.h"
 #include "fs/record.h"
+#include "fs/stale.h"
 
 #define BLOCK_BYTES 4096u /* what st_blocks is rounded to */
 
@@ -20,9 +21,15 @@ struct chunk_scratch {
     uint8_t bytes[CHUNK_SIZE];
 };
 
+/* What is stored of one chunk, and what it counts for. */
+struct stored {
+    const uint8_t *bytes; /* behind the head */
+    size_t size;          /* 0: it is not stored */
+    size_t live;          /* 0 when it is stale, else @size */
+};
+
 /* How one chunk changes: it gets @size bytes, the old ones first, then zeroes; of those, @count
- * from
- * @from on are taken from @bytes, or are zeroes if that is NULL. */
+ * from @from on are taken from @bytes, or are zeroes if that is NULL. */
 struct edit {
     uint64_t data, index;
     size_t size, from, count;
@@ -72,13 +79,29 @@ static void put_hash(uint8_t to[CHUNK_HASH_SIZE], const void *bytes, size_t size
     memcpy(to, &canonical, sizeof canonical);
 }
 
+static bool has_chunk_size(MDB_val value)
+{
+    return value.mv_size > CHUNK_HEAD_SIZE && value.mv_size <= CHUNK_HEAD_SIZE + CHUNK_SIZE;
+}
+
+static uint64_t slot_of(MDB_val value)
+{
+    return record_key_read_u64((const uint8_t *)value.mv_data + CHUNK_HASH_SIZE);
+}
+
+/* The whole value. */
+static MDB_val value_of(const struct stored *stored)
+{
+    return record_val(stored->bytes - CHUNK_HEAD_SIZE, stored->size + CHUNK_HEAD_SIZE);
+}
+
 bool chunk_is_sound(MDB_val value)
 {
-    if (value.mv_size <= CHUNK_HASH_SIZE || value.mv_size > CHUNK_HASH_SIZE + CHUNK_SIZE)
+    if (!has_chunk_size(value))
         return false;
     const uint8_t *bytes = value.mv_data;
     uint8_t hash[CHUNK_HASH_SIZE];
-    put_hash(hash, bytes + CHUNK_HASH_SIZE, value.mv_size - CHUNK_HASH_SIZE);
+    put_hash(hash, bytes + CHUNK_HEAD_SIZE, value.mv_size - CHUNK_HEAD_SIZE);
     return memcmp(hash, bytes, sizeof hash) == 0;
 }
 
@@ -95,21 +118,49 @@ static void count_blocks(struct store *s, size_t old_size, size_t size, uint64_t
     s->meta.bytes = s->meta.bytes + (is - was) * 512;
 }
 
-int chunk_read(const struct store *s, MDB_txn *txn, uint64_t data, uint64_t index,
-               const uint8_t **bytes, size_t *size)
+static int look(const struct store *s, MDB_txn *txn, uint64_t data, uint64_t index,
+                struct stored *stored)
 {
     uint8_t key[CHUNK_KEY_SIZE];
     chunk_key(key, data, index);
     MDB_val value;
-    *size = 0;
+    *stored = (struct stored){.size = 0};
     int rc = record_get(s, txn, DB_CHUNKS, record_val(key, sizeof key), &value);
     if (rc)
         return rc == -ENOENT ? 0 : rc;
-    if (value.mv_size <= CHUNK_HASH_SIZE || value.mv_size > CHUNK_HASH_SIZE + CHUNK_SIZE)
+    if (!has_chunk_size(value))
         return -EBADMSG;
-    *bytes = (const uint8_t *)value.mv_data + CHUNK_HASH_SIZE;
-    *size = value.mv_size - CHUNK_HASH_SIZE;
-    return 0;
+    bool is_stale;
+    rc = stale_covers(s, txn, data, index, slot_of(value), &is_stale);
+    stored->bytes = (const uint8_t *)value.mv_data + CHUNK_HEAD_SIZE;
+    stored->size = value.mv_size - CHUNK_HEAD_SIZE;
+    stored->live = rc || is_stale ? 0 : stored->size;
+    return rc;
+}
+
+int chunk_read(const struct store *s, MDB_txn *txn, uint64_t data, uint64_t index,
+               const uint8_t **bytes, size_t *size)
+{
+    struct stored stored;
+    int rc = look(s, txn, data, index, &stored);
+    *size = stored.live;
+    if (stored.live)
+        *bytes = stored.bytes;
+    return rc;
+}
+
+/* @key and @value are of a chunk of @data. 1: here it is; 0: it is stale; -ENOENT; -errno. */
+static int next_step(const struct store *s, MDB_txn *txn, uint64_t data, MDB_val key, MDB_val value,
+                     uint64_t *index)
+{
+    if (record_key_read_u64(key.mv_data) != data)
+        return -ENOENT;
+    *index = record_key_read_u64((const uint8_t *)key.mv_data + 8);
+    if (!has_chunk_size(value))
+        return -EBADMSG;
+    bool is_stale;
+    int rc = stale_covers(s, txn, data, *index, slot_of(value), &is_stale);
+    return rc ? rc : !is_stale;
 }
 
 int chunk_next(const struct store *s, MDB_txn *txn, uint64_t data, uint64_t *index, size_t *size)
@@ -121,14 +172,16 @@ int chunk_next(const struct store *s, MDB_txn *txn, uint64_t data, uint64_t *ind
     int rc = mdb_cursor_open(txn, s->dbis[DB_CHUNKS], &cursor);
     if (rc)
         return store_errno(rc);
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE));
+    while (rc == 0) {
+        rc = next_step(s, txn, data, key, value, index);
+        if (rc == 0)
+            rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_NEXT));
+    }
     mdb_cursor_close(cursor);
-    if (rc)
-        return store_errno(rc);
-    if (record_key_read_u64(key.mv_data) != data)
-        return -ENOENT;
-    *index = record_key_read_u64((const uint8_t *)key.mv_data + 8);
-    *size = value.mv_size - CHUNK_HASH_SIZE;
+    if (rc < 0)
+        return rc;
+    *size = value.mv_size - CHUNK_HEAD_SIZE;
     return 0;
 }
 
@@ -173,55 +226,49 @@ static void fill(uint8_t *to, const struct edit *e, const uint8_t *old, size_t o
         memset(to + filled, 0, e->size - filled);
 }
 
-static int edit_remove(struct store *s, MDB_val key, const uint8_t *old, size_t old_size)
-{
-    if (old_size == 0)
-        return 0;
-    return record_remove(s, DB_CHUNKS, key,
-                         record_val(old - CHUNK_HASH_SIZE, old_size + CHUNK_HASH_SIZE));
-}
-
-static int edit_store(struct store *s, MDB_val key, const struct edit *e, const uint8_t *old,
-                      size_t old_size)
+static int edit_store(struct store *s, MDB_val key, const struct edit *e,
+                      const struct stored *stored)
 {
     struct term term;
-    if (old_size)
-        term = digest_term(DB_CHUNKS, key,
-                           record_val(old - CHUNK_HASH_SIZE, old_size + CHUNK_HASH_SIZE));
-    size_t kept = old_size < e->size ? old_size : e->size;
+    if (stored->size)
+        term = digest_term(DB_CHUNKS, key, value_of(stored));
+    const uint8_t *old = stored->bytes;
+    size_t kept = stored->live < e->size ? stored->live : e->size;
     bool is_kept = kept > 0 && (e->from > 0 || e->count < kept);
-    if (is_kept && !outlives_put(s, e, old_size)) {
+    if (is_kept && !outlives_put(s, e, stored->size)) {
         memcpy(s->scratch->bytes, old, kept);
         old = s->scratch->bytes;
     }
 
     bool is_last = memcmp(key.mv_data, s->scratch->key_max, CHUNK_KEY_SIZE) > 0;
     void *room;
-    int rc = record_reserve(s, DB_CHUNKS, key, e->size + CHUNK_HASH_SIZE, is_last,
-                            old_size ? &term : NULL, &room);
+    int rc = record_reserve(s, DB_CHUNKS, key, e->size + CHUNK_HEAD_SIZE, is_last,
+                            stored->size ? &term : NULL, &room);
     if (rc)
         return rc;
     if (is_last)
         memcpy(s->scratch->key_max, key.mv_data, CHUNK_KEY_SIZE);
     mark_written(s->scratch, e);
     uint8_t *value = room;
-    fill(value + CHUNK_HASH_SIZE, e, old, is_kept ? kept : 0);
-    put_hash(value, value + CHUNK_HASH_SIZE, e->size);
-    record_reserved(s, DB_CHUNKS, key, record_val(value, e->size + CHUNK_HASH_SIZE));
+    fill(value + CHUNK_HEAD_SIZE, e, old, is_kept ? kept : 0);
+    put_hash(value, value + CHUNK_HEAD_SIZE, e->size);
+    record_key_u64(value + CHUNK_HASH_SIZE, s->meta.applied);
+    record_reserved(s, DB_CHUNKS, key, record_val(value, e->size + CHUNK_HEAD_SIZE));
     return 0;
 }
 
-static int edit_chunk(struct store *s, const struct edit *e, const uint8_t *old, size_t old_size,
+/* Where @e leaves no bytes, some were there. */
+static int edit_chunk(struct store *s, const struct edit *e, const struct stored *stored,
                       uint64_t *blocks)
 {
     ASSERT(e->size <= CHUNK_SIZE && e->from + e->count <= e->size);
     uint8_t bytes[CHUNK_KEY_SIZE];
     chunk_key(bytes, e->data, e->index);
     MDB_val key = record_val(bytes, sizeof bytes);
-    int rc =
-        e->size == 0 ? edit_remove(s, key, old, old_size) : edit_store(s, key, e, old, old_size);
+    int rc = e->size == 0 ? record_remove(s, DB_CHUNKS, key, value_of(stored))
+                          : edit_store(s, key, e, stored);
     if (rc == 0)
-        count_blocks(s, old_size, e->size, blocks);
+        count_blocks(s, stored->size, e->size, blocks);
     return rc;
 }
 
@@ -232,14 +279,13 @@ int chunk_write(struct store *s, uint64_t data, uint64_t offset, const void *byt
     while (size > 0) {
         uint64_t index = offset / CHUNK_SIZE, start = offset % CHUNK_SIZE;
         uint64_t count = CHUNK_SIZE - start < size ? CHUNK_SIZE - start : size;
-        const uint8_t *old = NULL;
-        size_t old_size;
-        int rc = chunk_read(s, s->txn, data, index, &old, &old_size);
+        struct stored old;
+        int rc = look(s, s->txn, data, index, &old);
         if (rc)
             return rc;
-        size_t new_size = start + count > old_size ? start + count : old_size;
+        size_t new_size = start + count > old.live ? start + count : old.live;
         struct edit e = {data, index, new_size, start, count, from};
-        rc = edit_chunk(s, &e, old, old_size, blocks);
+        rc = edit_chunk(s, &e, &old, blocks);
         if (rc)
             return rc;
         offset += count;
@@ -254,19 +300,20 @@ int chunk_write(struct store *s, uint64_t data, uint64_t offset, const void *byt
 static int punch_part(struct store *s, uint64_t data, uint64_t index, uint64_t from, uint64_t end,
                       uint64_t *blocks)
 {
-    const uint8_t *old = NULL;
-    size_t old_size;
-    int rc = chunk_read(s, s->txn, data, index, &old, &old_size);
-    if (rc || old_size <= from)
+    struct stored old;
+    int rc = look(s, s->txn, data, index, &old);
+    if (rc || old.live <= from)
         return rc;
     struct edit e = {.data = data, .index = index, .size = from};
-    if (end < old_size)
-        e = (struct edit){data, index, old_size, from, end - from, NULL};
-    return edit_chunk(s, &e, old, old_size, blocks);
+    if (end < old.live)
+        e = (struct edit){data, index, old.live, from, end - from, NULL};
+    return edit_chunk(s, &e, &old, blocks);
 }
 
-int chunk_punch(struct store *s, uint64_t data, uint64_t offset, uint64_t end, uint64_t *blocks)
+int chunk_punch(struct store *s, uint64_t data, uint64_t offset, uint64_t end,
+                struct chunk_range *left, uint64_t *blocks)
 {
+    *left = (struct chunk_range){1, 0};
     if (offset >= end)
         return 0;
     uint64_t first = offset / CHUNK_SIZE, last = (end - 1) / CHUNK_SIZE;
@@ -277,35 +324,57 @@ int chunk_punch(struct store *s, uint64_t data, uint64_t offset, uint64_t end, u
         rc = punch_part(s, data, last, 0, (end - 1) % CHUNK_SIZE + 1, blocks);
     if (rc || last - first < 2)
         return rc;
-    uint64_t removed;
-    return chunk_remove(s, data, first + 1, last - 1, UINT64_MAX, &removed, blocks);
+    *left = (struct chunk_range){first + 1, last - 1};
+    return chunk_remove(s, data, left, UINT64_MAX, blocks);
 }
 
-int chunk_remove(struct store *s, uint64_t data, uint64_t first, uint64_t last, uint64_t budget,
-                 uint64_t *removed, uint64_t *blocks)
+/* What @cursor stands on, if it was written before @slot. */
+static int remove_at(struct store *s, MDB_cursor *cursor, const uint8_t *key, MDB_val value,
+                     uint64_t slot, uint64_t *blocks)
 {
-    *removed = 0;
+    if (!has_chunk_size(value))
+        return -EBADMSG;
+    if (slot_of(value) >= slot)
+        return 0;
+    size_t size = value.mv_size - CHUNK_HEAD_SIZE;
+    int rc = record_remove_at(s, DB_CHUNKS, cursor, record_val(key, CHUNK_KEY_SIZE), value);
+    if (rc == 0)
+        count_blocks(s, size, 0, blocks);
+    return rc;
+}
+
+int chunk_remove(struct store *s, uint64_t data, struct chunk_range *range, uint64_t slot,
+                 uint64_t *blocks)
+{
     MDB_cursor *cursor;
     int rc = mdb_cursor_open(s->txn, s->dbis[DB_CHUNKS], &cursor);
     if (rc)
         return store_errno(rc);
     uint8_t start[CHUNK_KEY_SIZE];
-    chunk_key(start, data, first);
+    chunk_key(start, data, range->first);
     MDB_val key = record_val(start, sizeof start), value;
     rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE));
-    while (rc == 0 && *removed < budget) {
+    while (rc == 0) {
         uint8_t copy[CHUNK_KEY_SIZE];
         memcpy(copy, key.mv_data, sizeof copy);
-        if (record_key_read_u64(copy) != data || record_key_read_u64(copy + 8) > last)
+        uint64_t index = record_key_read_u64(copy + 8);
+        bool is_beyond = record_key_read_u64(copy) != data || index > range->last;
+        if (is_beyond) {
+            rc = -ENOENT;
             break;
-        size_t size = value.mv_size - CHUNK_HASH_SIZE;
-        rc = record_remove_at(s, DB_CHUNKS, cursor, record_val(copy, sizeof copy), value);
-        if (rc)
+        }
+        range->first = index;
+        if (s->deletions_left == 0)
             break;
-        count_blocks(s, size, 0, blocks);
-        ++*removed;
-        rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_NEXT));
+        s->deletions_left--;
+        rc = remove_at(s, cursor, copy, value, slot, blocks);
+        if (rc == 0)
+            rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_NEXT));
     }
     mdb_cursor_close(cursor);
-    return rc == -ENOENT ? 0 : rc;
+    if (rc == -ENOENT) {
+        *range = (struct chunk_range){1, 0};
+        return 0;
+    }
+    return rc;
 }

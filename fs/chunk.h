@@ -1,6 +1,7 @@
 /* fs/chunk.h: file data in pieces of CHUNK_SIZE. Key: data id, index; value: XXH3_128 of the bytes,
- * then the bytes up to the last one written: what a chunk lacks at its end, and a missing chunk,
- * are zeroes. No byte at or beyond the end of the file is ever stored. */
+ * the slot that wrote them, then the bytes up to the last one written: what a chunk lacks at its
+ * end, a missing chunk, and a stale one (fs/stale.h) are zeroes. No byte at or beyond the end of
+ * the file is ever stored but in stale chunks. */
 #ifndef FS_CHUNK_H
 #define FS_CHUNK_H
 
@@ -14,7 +15,11 @@
 #define CHUNK_SIZE (UINT64_C(32) * 1024)
 #endif
 
-enum { CHUNK_HASH_SIZE = 16, CHUNK_KEY_SIZE = 16 };
+/* The head is what the digest takes of a chunk. */
+enum { CHUNK_HASH_SIZE = 16, CHUNK_HEAD_SIZE = CHUNK_HASH_SIZE + 8, CHUNK_KEY_SIZE = 16 };
+
+/* No file has one with a greater index. */
+#define CHUNK_INDEX_MAX ((uint64_t)INT64_MAX / CHUNK_SIZE)
 
 /* From a reader's snapshot or the batch: the stored bytes; *@size is 0 for a hole. 0 or -errno. */
 int chunk_read(const struct store *s, MDB_txn *txn, uint64_t data, uint64_t index,
@@ -28,11 +33,17 @@ int chunk_next(const struct store *s, MDB_txn *txn, uint64_t data, uint64_t *ind
 /* Bytes @offset.. of the file become @bytes, or zeroes if that is NULL (stored, not a hole). */
 int chunk_write(struct store *s, uint64_t data, uint64_t offset, const void *bytes, uint64_t size,
                 uint64_t *blocks);
-/* The bytes from @offset to @end become zeroes; whole chunks become holes. */
-int chunk_punch(struct store *s, uint64_t data, uint64_t offset, uint64_t end, uint64_t *blocks);
-/* Remove the chunks @first..@last, at most @budget of them; *@removed were there. */
-int chunk_remove(struct store *s, uint64_t data, uint64_t first, uint64_t last, uint64_t budget,
-                 uint64_t *removed, uint64_t *blocks);
+struct chunk_range {
+    uint64_t first, last; /* empty where first > last */
+};
+/* The bytes from @offset to @end become zeroes; whole chunks become holes. Where that is more than
+ * the slot may delete, @left is what the caller must make stale. */
+int chunk_punch(struct store *s, uint64_t data, uint64_t offset, uint64_t end,
+                struct chunk_range *left, uint64_t *blocks);
+/* Remove from @range the chunks that were written before @slot, as many as the slot may still
+ * delete or look at; @range becomes what was not looked at. */
+int chunk_remove(struct store *s, uint64_t data, struct chunk_range *range, uint64_t slot,
+                 uint64_t *blocks);
 
 /* The value's bytes have the hash it begins with. */
 bool chunk_is_sound(MDB_val value);

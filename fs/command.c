@@ -169,6 +169,8 @@ static void get_fields(struct cursor *r, struct fs_command *c, unsigned has)
     }
     if (has & HAS_INOS) {
         c->ino_count = cursor_u32(r);
+        if (c->ino_count > FORGET_INOS_MAX)
+            r->failed = true;
         c->inos = cursor_bytes(r, (size_t)c->ino_count * 8);
     }
 }

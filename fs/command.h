@@ -13,6 +13,8 @@
 
 #define FS_COMMAND_VERSION 1
 
+enum { FORGET_INOS_MAX = 4096 };
+
 /* Which fields of struct fs_command each op uses is said beside it; uid and gid are always the
  * caller's. Numbers are on disk: never reuse one. */
 enum fs_op {
@@ -32,8 +34,8 @@ enum fs_op {
     FS_FALLOCATE = 11, /* ino offset size mode(FALLOC_FL_*) */
     FS_SETXATTR = 12, /* ino name data(value) flags(XATTR_CREATE, XATTR_REPLACE) */
     FS_REMOVEXATTR = 13, /* ino name */
-    FS_FORGET = 14,   /* inos: this session holds these orphans no more */
-    FS_REAP = 15,     /* size: free up to this many chunks of orphans nobody holds */
+    FS_FORGET = 14,   /* inos, FORGET_INOS_MAX at most: this session holds these orphans no more */
+    FS_REAP = 15,     /* size: delete up to this many records of garbage */
     FS_SESSION_OPEN = 16, /* nonce; sequence 0 */
     FS_VERIFY = 17,   /* nonce: every replica takes the digest at this slot */
 };

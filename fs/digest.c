@@ -38,7 +38,7 @@ struct term digest_term(enum db db, MDB_val key, MDB_val value)
     ASSERT(!w.failed); /* LMDB's keys have at most 511 bytes */
 
     if (db == DB_CHUNKS)
-        value.mv_size = CHUNK_HASH_SIZE;
+        value.mv_size = CHUNK_HEAD_SIZE;
     if (value.mv_size > w.room - w.size)
         return term_in_pieces(bytes, w.size, value);
     write_bytes(&w, value.mv_data, value.mv_size);

@@ -10,8 +10,8 @@ struct meta {
     uint64_t next_ino;         /* inode numbers are never reused */
     uint64_t next_cookie;      /* nor are readdir cookies; 1 and 2 are "." and ".." */
     uint64_t inodes, bytes;    /* in use; bytes as st_blocks counts them */
-    uint64_t orphans;          /* inodes without a name, held by sessions */
-    uint64_t garbage;          /* data of large files that are gone, waiting to be reaped */
+    uint64_t orphans;          /* inodes without a name */
+    uint64_t garbage;          /* records that say what waits to be reaped */
     uint64_t sum[2];           /* of all records but this one; see fs/digest.h */
 };
 

@@ -1,21 +1,21 @@
 /* fs/orphan.h: inodes without a name that somebody may still use, and what is left of large ones.
  *
  * An orphan remembers which sessions may hold it: all that were open when its last name went. When
- * the last of them has let go it is freed; the data of a large one becomes garbage, which FS_REAP
- * frees in bounded steps. All in the batch; 0 or -errno. */
+ * the last of them has let go it is freed; the data of a large one becomes garbage, and so does
+ * what one slot cannot free: FS_REAP frees it in bounded steps. All in the batch; 0 or -errno. */
 #ifndef FS_ORPHAN_H
 #define FS_ORPHAN_H
 
 #include "fs/inode.h"
 
 /* @inode has lost its last name and was put. */
-int orphan_add(struct store *s, const struct inode *inode);
+int orphan_add(struct store *s, struct inode *inode);
 /* @node lets go of @ino; unknown ones are ignored. */
 int orphan_forget(struct store *s, uint64_t ino, uint64_t node);
-/* @node lets go of all it holds: its former session ended. */
+/* @node lets go of all it holds: its former session ended. They may be many: FS_REAP looks. */
 int orphan_forget_all(struct store *s, uint64_t node);
-/* Free up to @budget chunks of garbage. */
-int orphan_reap(struct store *s, uint64_t budget);
+/* Free garbage of any kind, as much as the slot may still delete. */
+int orphan_reap(struct store *s);
 /* Make @inode's chunks garbage under their own number and give @inode a new, empty data id: a large
  * file is emptied in no time. The caller puts the inode. */
 int orphan_shed_data(struct store *s, struct inode *inode);

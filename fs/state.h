@@ -23,8 +23,13 @@ enum db {
     DB_XATTRS = 5,
     DB_ORPHANS = 6,
     DB_SESSIONS = 7,
+    DB_STALE = 8,
     DB_COUNT
 };
+
+/* Records that one slot may delete besides those it names: what is more becomes garbage, which
+ * FS_REAP frees in slots of its own. Every slot waits for the one before it, on every replica. */
+enum { SLOT_DELETIONS_MAX = 1024 };
 
 struct inode_cache;
 struct chunk_scratch;
@@ -36,9 +41,11 @@ struct store {
     MDB_dbi dbis[DB_COUNT]; /* set at open, never changed: any thread */
     uint32_t page_size;
 
-    MDB_txn *txn;          /* the open batch, or NULL */
-    struct meta meta;      /* as of the last applied command */
-    struct meta committed; /* ... of the last commit, to go back to */
+    MDB_txn *txn;            /* the open batch, or NULL */
+    struct meta meta;        /* as of the last applied command */
+    struct meta committed;   /* ... of the last commit, to go back to */
+    uint64_t deletions_max;  /* SLOT_DELETIONS_MAX; fewer in tests: the same on all replicas */
+    uint64_t deletions_left; /* ... in the slot being applied */
     struct session_table *sessions;
     struct inode_cache *inodes;
     struct chunk_scratch *scratch;

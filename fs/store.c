@@ -40,7 +40,7 @@ static const uint8_t meta_key[] = "meta";
 static const char *const db_names[DB_COUNT] = {
     [DB_META] = "meta",       [DB_INODES] = "inodes",     [DB_DIRENTS] = "dirents",
     [DB_COOKIES] = "cookies", [DB_CHUNKS] = "chunks",     [DB_XATTRS] = "xattrs",
-    [DB_ORPHANS] = "orphans", [DB_SESSIONS] = "sessions",
+    [DB_ORPHANS] = "orphans", [DB_SESSIONS] = "sessions", [DB_STALE] = "stale",
 };
 
 int store_errno(int code)
@@ -441,6 +441,7 @@ static struct store *store_new(const char *state_dir)
     s->sessions = calloc(1, sizeof *s->sessions);
     s->inodes = inode_cache_new();
     s->scratch = chunk_scratch_new();
+    s->deletions_max = SLOT_DELETIONS_MAX;
     if (s->state_dir && s->sessions && s->inodes && s->scratch)
         return s;
     store_close(s);

@@ -68,7 +68,7 @@ int store_apply(struct store *s, uint64_t slot, uint64_t time_ns, const struct c
                 void (*on_change)(void *context, const struct fs_change *change), void *context);
 int store_commit(struct store *s);
 void store_abort(struct store *s);
-/* True when orphans nobody holds wait to be reaped by FS_REAP. Store thread. */
+/* True when something waits to be reaped by FS_REAP. Store thread. */
 bool store_has_garbage(const struct store *s);
 
 /* ---- checkpoint: begin on the store thread between batches, finish on any other thread ---- */

@@ -74,16 +74,23 @@ int xattr_remove(struct store *s, struct inode *inode, const char *name, size_t 
     return record_remove(s, DB_XATTRS, key, old);
 }
 
-int xattr_remove_all(struct store *s, uint64_t ino)
+int xattr_remove_some(struct store *s, struct inode *inode)
 {
     MDB_cursor *cursor;
     int rc = mdb_cursor_open(s->txn, s->dbis[DB_XATTRS], &cursor);
     if (rc)
         return store_errno(rc);
     uint8_t start[KEY_SIZE_MAX];
-    MDB_val key = xattr_key(start, ino, NULL, 0), value;
+    MDB_val key = xattr_key(start, inode->attr.ino, NULL, 0), value;
     rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE));
-    while (rc == 0 && record_key_read_u64(key.mv_data) == ino) {
+    while (rc == 0 && inode->xattr_count > 0 && s->deletions_left > 0) {
+        if (record_key_read_u64(key.mv_data) != inode->attr.ino) {
+            rc = -EBADMSG; /* the count says that there are more */
+            break;
+        }
+        s->deletions_left--;
+        inode->xattr_count--;
+        inode->xattr_bytes -= (uint32_t)(key.mv_size - 8 + value.mv_size);
         rc = record_remove_at(s, DB_XATTRS, cursor, key, value);
         if (rc == 0)
             rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_NEXT));

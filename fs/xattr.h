@@ -17,6 +17,7 @@ int xattr_set(struct store *s, struct inode *inode, const char *name, size_t nam
               MDB_val value);
 /* 0, -ENOENT, -errno. */
 int xattr_remove(struct store *s, struct inode *inode, const char *name, size_t name_size);
-int xattr_remove_all(struct store *s, uint64_t ino);
+/* As many as the slot may still delete. */
+int xattr_remove_some(struct store *s, struct inode *inode);
 
 #endif

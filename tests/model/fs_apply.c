@@ -10,11 +10,12 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "fs/state.h"
 #include "tests/support/fs_history.h"
 #include "tests/support/fs_model.h"
 #include "tests/support/store_ops.h"
 
-enum { SLOTS = 4000, NODES = 3, RETRIES = 64 };
+enum { SLOTS = 4000, NODES = 3, RETRIES = 64, REAPS_MAX = 2000 };
 
 /* A decided slot, kept so that the second store gets it, too, and again after each restart. */
 struct decided {
@@ -27,8 +28,9 @@ struct client {
     uint64_t epoch, sequence;
 };
 
-static struct decided slots[SLOTS + 1];
-static struct store_applied results[SLOTS + 1];
+static struct decided slots[SLOTS + REAPS_MAX + 1];
+static struct store_applied results[SLOTS + REAPS_MAX + 1];
+static uint64_t deletions_max;
 static struct client clients[NODES + 1];
 static uint64_t slot_count;
 static uint8_t encoded[COMMAND_SIZE_MAX];
@@ -58,7 +60,7 @@ static void decide(uint64_t node, uint64_t epoch, uint64_t sequence, uint64_t lo
                    const struct fs_command *c)
 {
     struct decided *d = &slots[++slot_count];
-    ASSERT(slot_count <= SLOTS);
+    ASSERT(slot_count <= SLOTS + REAPS_MAX);
     free(d->bytes);
     size_t size = fs_command_encode(c, encoded, sizeof encoded);
     ASSERT(size > 0);
@@ -74,9 +76,9 @@ static struct store_applied apply_last(struct store_fixture *f)
     return results[slot_count];
 }
 
-static void open_client(struct store_fixture *f, struct model *m, uint64_t node, uint64_t nonce)
+static void open_client(struct store_fixture *f, struct model *m, uint64_t node, uint64_t life)
 {
-    struct fs_command open = {.op = FS_SESSION_OPEN, .nonce = nonce};
+    struct fs_command open = {.op = FS_SESSION_OPEN, .nonce = life};
     decide(node, 0, 0, 0, &open);
     struct store_applied applied = apply_last(f);
     cr_assert(applied.verdict == SESSION_NEW && applied.outcome.epoch > 0);
@@ -91,23 +93,43 @@ static bool same_outcome(const struct fs_outcome *a, const struct fs_outcome *b)
            same_attr(a->attr, b->attr);
 }
 
-/* A new command of some client; the model does it, too. */
-static void one_command(struct store_fixture *f, struct model *m, struct fs_history *h)
+static bool exists(void *context, uint64_t ino)
 {
-    uint64_t node = 1 + prng_below(&h->prng, NODES);
-    struct fs_command c = fs_history_next(h);
+    return store_fixture_exists(context, ino);
+}
+
+/* @node's next command; the model does it, too. */
+static void command(struct store_fixture *f, struct model *m, struct fs_history *h, uint64_t node,
+                    struct fs_command c)
+{
     uint64_t sequence = ++clients[node].sequence;
     uint64_t low = sequence > 20 ? sequence - prng_below(&h->prng, 20) : 1;
     decide(node, clients[node].epoch, sequence, low, &c);
     struct store_applied applied = apply_last(f);
     cr_assert_eq(applied.verdict, SESSION_NEW);
+    bool frees = c.op == FS_REAP || c.op == FS_FORGET;
+    if (!frees)
+        model_reconcile(m, exists, f);
+    if (model_is_doomed(m, c.ino))
+        return; /* nobody asks for such a one, and how much of it is left is the store's affair */
     struct fs_outcome expected =
         model_apply(m, node, store_fixture_time(slot_count), &c, applied.outcome.attr.ino);
+    if (frees)
+        model_reconcile(m, exists, f);
+    results[slot_count] = applied; /* to the block, also when it is repeated */
+    if (store_fixture_has_garbage(f) && applied.outcome.attr.blocks > expected.attr.blocks)
+        applied.outcome.attr.blocks = expected.attr.blocks;
     cr_assert(same_outcome(&applied.outcome, &expected),
               "slot %" PRIu64 " %s: error %d, model says %d (ino %lu, %lu)\n" REPLAY, slot_count,
               fs_op_name(c.op), applied.outcome.error, expected.error, applied.outcome.attr.ino,
               expected.attr.ino, seed);
     fs_history_note(h, &applied.outcome);
+}
+
+static void one_command(struct store_fixture *f, struct model *m, struct fs_history *h)
+{
+    uint64_t node = 1 + prng_below(&h->prng, NODES);
+    command(f, m, h, node, fs_history_next(h));
 }
 
 /* A slot that was decided before is decided again: as a retry, or from a life that has ended. */
@@ -132,16 +154,27 @@ static void one_retry(struct store_fixture *f, struct fs_history *h)
         results[slot_count].outcome = applied.outcome;
 }
 
-static void compare(struct store_fixture *f, const struct model *m)
+static void compare(struct store_fixture *f, struct model *m)
 {
     char why[256];
+    model_reconcile(m, exists, f);
     cr_assert_eq(store_read_begin(f->reader), 0);
-    bool same = model_compare(m, f->reader, why, sizeof why);
+    bool same = model_compare(m, f->reader, store_fixture_has_garbage(f), why, sizeof why);
     store_read_end(f->reader);
     cr_assert(same, "slot %" PRIu64 ": %s\n" REPLAY, slot_count, why, seed);
     struct store_digest kept = store_fixture_digest(f), is = store_fixture_digest_recompute(f);
     cr_assert_eq(memcmp(&kept, &is, sizeof kept), 0, "slot %" PRIu64 " digest\n" REPLAY, slot_count,
                  seed);
+}
+
+/* In the end all that is to be freed is. */
+static void reap_all(struct store_fixture *f, struct model *m, struct fs_history *h)
+{
+    for (int i = 0; store_fixture_has_garbage(f); i++) {
+        cr_assert_lt(i, REAPS_MAX, REPLAY, seed);
+        command(f, m, h, 1, (struct fs_command){.op = FS_REAP, .size = 100});
+    }
+    cr_assert_eq(model_doomed_count(m), 0, REPLAY, seed);
 }
 
 static void run_history(struct store_fixture *f, struct model *m, struct fs_history *h)
@@ -171,6 +204,8 @@ static void run_history(struct store_fixture *f, struct model *m, struct fs_hist
     if (f->in_batch)
         store_fixture_commit(f);
     compare(f, m);
+    reap_all(f, m, h);
+    compare(f, m);
 }
 
 /* A fixture without the session that store_fixture_init() opens: a store at slot 0. */
@@ -179,6 +214,7 @@ static void init_bare(struct store_fixture *f)
     store_fixture_init(f);
     store_fixture_reopen(f);
     cr_assert_eq(f->slot, 0);
+    store_fixture_limit(f, deletions_max);
 }
 
 static struct fs_history history;
@@ -186,9 +222,12 @@ static struct fs_history history;
 static struct store_digest run_first(uint64_t from_seed)
 {
     static struct store_fixture f;
+    fs_history_init(&history, from_seed);
+    /* Files here have a dozen chunks: so few deletions leave garbage of every kind. */
+    deletions_max =
+        prng_below(&history.prng, 3) ? 1 + prng_below(&history.prng, 6) : SLOT_DELETIONS_MAX;
     init_bare(&f);
     struct model *m = model_new();
-    fs_history_init(&history, from_seed);
     run_history(&f, m, &history);
     struct store_digest digest = store_fixture_digest(&f);
     model_free(m);

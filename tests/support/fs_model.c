@@ -611,13 +611,36 @@ static int do_removexattr(struct model *m)
     return 0;
 }
 
-static void release(struct model *m, struct model_node *n, uint64_t node)
+static void release(struct model_node *n, uint64_t node)
 {
     if (n->attr.nlink || !(n->holders & 1ull << node))
         return;
     n->holders &= ~(1ull << node);
-    if (!n->holders)
-        node_drop(m, n);
+}
+
+static bool is_doomed(const struct model_node *n)
+{
+    return n && n->attr.nlink == 0 && n->holders == 0;
+}
+
+void model_reconcile(struct model *m, bool (*exists)(void *context, uint64_t ino), void *context)
+{
+    for (size_t i = 0; i < MODEL_NODES_MAX; i++)
+        if (is_doomed(m->nodes[i]) && !exists(context, m->nodes[i]->attr.ino))
+            node_drop(m, m->nodes[i]);
+}
+
+bool model_is_doomed(const struct model *m, uint64_t ino)
+{
+    return is_doomed(node_of(m, ino));
+}
+
+uint64_t model_doomed_count(const struct model *m)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < MODEL_NODES_MAX; i++)
+        count += is_doomed(m->nodes[i]);
+    return count;
 }
 
 static int do_forget(struct model *m)
@@ -627,7 +650,7 @@ static int do_forget(struct model *m)
         memcpy(&ino, m->c->inos + (size_t)i * 8, 8);
         struct model_node *n = node_of(m, le64toh(ino));
         if (n)
-            release(m, n, m->caller);
+            release(n, m->caller);
     }
     return 0;
 }
@@ -638,7 +661,7 @@ void model_session(struct model *m, uint64_t node, bool is_anew)
     m->open_sessions |= 1ull << node;
     for (size_t i = 0; is_anew && i < MODEL_NODES_MAX; i++)
         if (m->nodes[i])
-            release(m, m->nodes[i], node);
+            release(m->nodes[i], node);
 }
 
 static int dispatch(struct model *m)

@@ -18,7 +18,15 @@ void model_session(struct model *m, uint64_t node, bool is_anew);
 struct fs_outcome model_apply(struct model *m, uint64_t node, uint64_t time_ns,
                               const struct fs_command *c, uint64_t ino_made);
 
-/* Everything in @m is in the snapshot, and nothing else. False: @why says what differs. */
-bool model_compare(const struct model *m, struct store_reader *r, char *why, size_t why_size);
+/* What nobody holds any more is freed when the store gets to it: forget what @exists denies. */
+void model_reconcile(struct model *m, bool (*exists)(void *context, uint64_t ino), void *context);
+/* @ino is such an inode, and not freed yet. */
+bool model_is_doomed(const struct model *m, uint64_t ino);
+uint64_t model_doomed_count(const struct model *m);
+
+/* Everything in @m is in the snapshot, and nothing else; with garbage, more blocks may be in use
+ * than the model thinks. False: @why says what differs. */
+bool model_compare(const struct model *m, struct store_reader *r, bool has_garbage, char *why,
+                   size_t why_size);
 
 #endif

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/assert.h"
+#include "fs/inode.h"
 
 #define TIME_START_NS (UINT64_C(1700000000) * NS_PER_S)
 
@@ -27,6 +28,28 @@ static void open_store(struct store_fixture *f)
     rc = store_reader_new(f->store, &f->reader);
     ASSERT(rc == 0);
     f->slot = store_applied(f->store);
+    if (f->deletions_max)
+        f->store->deletions_max = f->deletions_max;
+}
+
+void store_fixture_limit(struct store_fixture *f, uint64_t deletions_max)
+{
+    f->deletions_max = f->store->deletions_max = deletions_max;
+}
+
+bool store_fixture_has_garbage(const struct store_fixture *f)
+{
+    return f->store->meta.garbage > 0;
+}
+
+bool store_fixture_exists(struct store_fixture *f, uint64_t ino)
+{
+    if (!f->in_batch)
+        return store_fixture_attr(f, ino).ino == ino;
+    struct inode inode;
+    int rc = inode_get(f->store, ino, &inode);
+    ASSERT(rc == 0 || rc == -ENOENT);
+    return rc == 0;
 }
 
 void store_fixture_init(struct store_fixture *f)
@@ -123,11 +146,11 @@ static struct store_applied apply_encoded(struct store_fixture *f, const struct 
     return store_fixture_apply_bytes(f, &command);
 }
 
-void store_fixture_session(struct store_fixture *f, uint64_t node, uint64_t nonce)
+void store_fixture_session(struct store_fixture *f, uint64_t node, uint64_t life)
 {
     f->node = node;
     f->epoch = 0;
-    struct fs_command open = {.op = FS_SESSION_OPEN, .nonce = nonce};
+    struct fs_command open = {.op = FS_SESSION_OPEN, .nonce = life};
     struct store_applied applied = apply_encoded(f, &open, 0);
     ASSERT(applied.verdict == SESSION_NEW);
     ASSERT(applied.outcome.error == 0);

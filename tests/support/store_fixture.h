@@ -14,6 +14,8 @@ struct store_fixture {
     uint64_t slot;               /* the last one applied */
     uint64_t node, epoch, sequence;
     bool in_batch; /* between store_fixture_begin and _commit */
+    uint64_t
+        deletions_max; /* of one slot, where it is less than SLOT_DELETIONS_MAX; 0: it is not */
     /* what the last command told */
     struct fs_change changes[FIXTURE_CHANGES_MAX];
     char names[FIXTURE_CHANGES_MAX][FILE_NAME_MAX + 1];
@@ -30,11 +32,18 @@ void store_fixture_checkpoint(struct store_fixture *f);
 void store_fixture_begin(struct store_fixture *f);
 void store_fixture_commit(struct store_fixture *f);
 
+/* From now on one slot deletes so few records. */
+void store_fixture_limit(struct store_fixture *f, uint64_t deletions_max);
+/* Whether garbage waits, also within a batch. */
+bool store_fixture_has_garbage(const struct store_fixture *f);
+/* The inode is stored, also within a batch. */
+bool store_fixture_exists(struct store_fixture *f, uint64_t ino);
+
 /* The time of a slot: grows with it. */
 uint64_t store_fixture_time(uint64_t slot);
 
-/* Open (again) the session of @node, and be that node from now on. */
-void store_fixture_session(struct store_fixture *f, uint64_t node, uint64_t nonce);
+/* Open (again) the session of @node for its @life, and be that node from now on. */
+void store_fixture_session(struct store_fixture *f, uint64_t node, uint64_t life);
 /* The next command of this session in the next slot; a batch of its own unless one is open. */
 struct fs_outcome store_fixture_apply(struct store_fixture *f, const struct fs_command *c);
 /* Any bytes under any session. */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "fs/chunk.h"
+#include "fs/stale.h"
 #include "tests/support/store_ops.h"
 
 static struct store_fixture f;
@@ -314,4 +315,135 @@ Test(apply_data, emptying_a_large_file_leaves_garbage_to_be_reaped)
     cr_assert_eq(store_usage(f.reader, &usage), 0);
     store_read_end(f.reader);
     cr_expect_eq(usage.bytes, 4096);
+}
+
+/* ---- what one slot cannot delete ---- */
+
+enum { MANY = 40, FEW = 4 };
+
+/* A file of MANY full chunks, where a slot deletes FEW. */
+static void make_large(void)
+{
+    store_fixture_limit(&f, FEW);
+    for (uint64_t i = 0; i < MANY; i++)
+        op_write(&f, file, i * CHUNK_SIZE, data, CHUNK_SIZE, 0);
+}
+
+static uint64_t chunks_stored(void)
+{
+    struct store_usage usage;
+    cr_assert_eq(store_read_begin(f.reader), 0);
+    cr_assert_eq(store_usage(f.reader, &usage), 0);
+    store_read_end(f.reader);
+    return usage.bytes / CHUNK_SIZE;
+}
+
+/* Bytes @from..@to are those of make_large(), or zeroes. */
+static bool reads(uint64_t from, uint64_t to, bool zeroes)
+{
+    static uint8_t large[MANY * CHUNK_SIZE];
+    uint64_t size = store_fixture_read(&f, file, large, sizeof large);
+    for (uint64_t at = from; at < to && at < size; at++)
+        if (large[at] != (zeroes ? 0 : data[at % CHUNK_SIZE]))
+            return false;
+    return true;
+}
+
+static void reap_all(void)
+{
+    for (int i = 0; store_has_garbage(f.store); i++) {
+        uint64_t before = chunks_stored();
+        op_reap(&f, UINT64_MAX);
+        cr_assert_leq(before - chunks_stored(), FEW);
+        cr_assert_lt(i, 10000);
+    }
+    struct store_digest kept = store_fixture_digest(&f), is = store_fixture_digest_recompute(&f);
+    cr_expect_eq(memcmp(&kept, &is, sizeof kept), 0);
+}
+
+Test(apply_data, a_large_file_that_shrank_reads_zeroes_when_it_grows_before_the_reaper_came)
+{
+    make_large();
+    const uint64_t kept = 2 * CHUNK_SIZE + 100;
+    struct fs_outcome o = op_truncate(&f, file, kept);
+    cr_expect(o.error == 0 && o.attr.size == kept);
+    cr_expect_geq(chunks_stored(), MANY - FEW - 2, "one slot deletes little");
+    cr_expect(store_has_garbage(f.store));
+    op_truncate(&f, file, MANY * CHUNK_SIZE);
+    cr_expect(reads(0, kept, false) && reads(kept, MANY * CHUNK_SIZE, true));
+    cr_assert_eq(store_read_begin(f.reader), 0);
+    cr_expect_eq(store_seek(f.reader, file, kept, SEEK_DATA), -ENXIO);
+    cr_expect_eq(store_seek(f.reader, file, 0, SEEK_HOLE), (int64_t)kept);
+    store_read_end(f.reader);
+
+    reap_all();
+    cr_expect(reads(0, kept, false) && reads(kept, MANY * CHUNK_SIZE, true));
+    cr_expect_eq(store_fixture_attr(&f, file).blocks, (2 * CHUNK_SIZE + 4096) / 512);
+}
+
+Test(apply_data, what_is_written_over_the_stale_stays_whenever_the_reaper_comes)
+{
+    make_large();
+    op_fallocate(&f, file, CHUNK_SIZE, (MANY - 2) * CHUNK_SIZE,
+                 FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+    cr_assert(store_has_garbage(f.store));
+    const uint64_t at = (MANY - 3) * CHUNK_SIZE + 50; /* the reaper gets there last */
+    op_write(&f, file, at, "new", 3, 0);
+    for (int reaped = 0; reaped < 2; reaped++) {
+        static uint8_t large[MANY * CHUNK_SIZE];
+        store_fixture_read(&f, file, large, sizeof large);
+        cr_expect_eq(memcmp(large + at, "new", 3), 0);
+        cr_expect(reads(0, CHUNK_SIZE, false) && reads(CHUNK_SIZE, at, true));
+        cr_expect(reads(at + 3, (MANY - 1) * CHUNK_SIZE, true));
+        cr_expect(reads((MANY - 1) * CHUNK_SIZE, MANY * CHUNK_SIZE, false));
+        reap_all();
+    }
+    cr_expect_eq(store_fixture_attr(&f, file).blocks, (2 * CHUNK_SIZE + 4096) / 512);
+}
+
+Test(apply_data, a_file_with_stale_chunks_may_be_emptied_or_removed)
+{
+    for (int way = 0; way < 2; way++) {
+        make_large();
+        op_truncate(&f, file, CHUNK_SIZE);
+        if (way == 0) {
+            op_truncate(&f, file, 0);
+        } else {
+            op_unlink(&f, ROOT, "file");
+            op_forget(&f, file);
+        }
+        cr_expect(store_has_garbage(f.store));
+        reap_all();
+        cr_expect_eq(chunks_stored(), 0);
+    }
+    cr_expect_eq(store_fixture_attr(&f, file).ino, 0);
+}
+
+Test(apply_data, shrinking_and_growing_again_and_again_needs_no_room)
+{
+    make_large();
+    for (int i = 0; i < 20; i++) {
+        cr_assert_eq(op_truncate(&f, file, CHUNK_SIZE).error, 0);
+        cr_assert_eq(op_truncate(&f, file, (uint64_t)(MANY - i) * CHUNK_SIZE).error, 0);
+        cr_assert_leq(f.store->meta.garbage, 1);
+    }
+}
+
+Test(apply_data, more_stale_ranges_than_a_file_may_have_are_refused_until_some_are_reaped)
+{
+    enum { CHUNKS = 2 * STALE_MAX + 8 };
+    store_fixture_limit(&f, 1);
+    store_fixture_begin(&f);
+    for (uint64_t i = 0; i < CHUNKS; i++)
+        op_write(&f, file, i * CHUNK_SIZE, "x", 1, 0);
+    for (uint64_t i = 0; i < STALE_MAX; i++) { /* each begins after the one before */
+        cr_assert_eq(op_truncate(&f, file, 2 * i * CHUNK_SIZE + 1).error, 0);
+        cr_assert_eq(op_truncate(&f, file, CHUNKS * CHUNK_SIZE).error, 0);
+    }
+    struct fs_outcome o = op_truncate(&f, file, (2 * STALE_MAX + 1) * CHUNK_SIZE);
+    cr_expect_eq(o.error, ENOSPC);
+    cr_expect_eq(op_truncate(&f, file, 0).error, 0, "one that takes in all the others");
+    cr_expect_eq(op_truncate(&f, file, CHUNKS * CHUNK_SIZE).error, 0);
+    store_fixture_commit(&f);
+    cr_expect(reads(0, CHUNK_SIZE, true));
 }

@@ -1,9 +1,11 @@
 #include <criterion/criterion.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #include "fs/apply.h"
 #include "fs/chunk.h"
+#include "fs/state.h"
 #include "tests/support/store_ops.h"
 
 static struct store_fixture f;
@@ -38,6 +40,14 @@ static void become(uint64_t node, uint64_t sequence)
     f.node = node;
     f.epoch = 1;
     f.sequence = sequence;
+}
+
+static void reap_all(uint64_t step)
+{
+    for (int i = 0; store_has_garbage(f.store); i++) {
+        cr_assert_lt(i, 10000);
+        op_reap(&f, step);
+    }
 }
 
 Test(apply_orphan, an_open_file_outlives_its_name)
@@ -84,8 +94,105 @@ Test(apply_orphan, a_session_opened_anew_releases_what_its_former_life_held)
     store_fixture_session(&f, 2, 1); /* a retry of the same open changes nothing */
     cr_expect_eq(store_fixture_attr(&f, one).ino, one);
     store_fixture_session(&f, 2, 2);
+    reap_all(10);
     cr_expect_eq(store_fixture_attr(&f, one).ino, 0);
     cr_expect_eq(store_fixture_attr(&f, two).ino, two, "node 1 holds it still");
+}
+
+Test(apply_orphan, what_a_new_life_of_a_session_holds_stays_while_the_former_one_is_reaped)
+{
+    uint64_t one = made(op_create(&f, ROOT, "a", 0644, 0));
+    uint64_t two = made(op_create(&f, ROOT, "b", 0644, 0));
+    uint64_t three = made(op_create(&f, ROOT, "c", 0644, 0));
+    op_unlink(&f, ROOT, "a");
+    store_fixture_session(&f, 1, 2);
+    op_unlink(&f, ROOT, "b");
+    op_reap(&f, 1);
+    store_fixture_session(&f, 1, 3); /* again, before the reaper got through */
+    op_unlink(&f, ROOT, "c");
+    reap_all(1);
+    cr_expect_eq(store_fixture_attr(&f, one).ino, 0);
+    cr_expect_eq(store_fixture_attr(&f, two).ino, 0);
+    cr_expect_eq(store_fixture_attr(&f, three).ino, three);
+    cr_expect_eq(usage().orphans, 1);
+}
+
+/* What a slot deletes is seen in the records that are left. */
+static uint64_t chunks_left(void)
+{
+    return usage().bytes / 4096; /* each chunk has one byte */
+}
+
+static void make_file(const char *name, uint64_t chunks)
+{
+    uint64_t ino = made(op_create(&f, ROOT, name, 0644, 0));
+    for (uint64_t i = 0; i < chunks; i++)
+        op_write(&f, ino, i * CHUNK_SIZE, "x", 1, 0);
+}
+
+Test(apply_orphan, the_end_of_a_session_frees_nothing_in_its_own_slot_and_little_in_each_later)
+{
+    enum { FILES = 40, CHUNKS = 5, BUDGET = 16 };
+    store_fixture_limit(&f, BUDGET);
+    char name[16];
+    for (int i = 0; i < FILES; i++) {
+        snprintf(name, sizeof name, "f%d", i);
+        make_file(name, CHUNKS);
+        op_unlink(&f, ROOT, name);
+    }
+    store_fixture_session(&f, 1, 2);
+    cr_expect_eq(chunks_left(), FILES * CHUNKS);
+    cr_expect_eq(usage().orphans, FILES);
+    int steps = 0;
+    for (uint64_t before = chunks_left(); store_has_garbage(f.store); before = chunks_left()) {
+        op_reap(&f, UINT64_MAX);
+        cr_assert_leq(before - chunks_left(), BUDGET);
+        cr_assert_lt(++steps, 1000);
+    }
+    cr_expect_geq(steps, FILES * CHUNKS / BUDGET);
+    cr_expect(usage().inodes == 1 && usage().orphans == 0 && usage().bytes == 0);
+}
+
+Test(apply_orphan, forgetting_many_frees_what_one_slot_may_and_the_rest_later)
+{
+    enum { FILES = 12, CHUNKS = 5, BUDGET = 16 };
+    store_fixture_limit(&f, BUDGET);
+    uint8_t inos[8 * FILES] = {0};
+    char name[16];
+    for (int i = 0; i < FILES; i++) {
+        snprintf(name, sizeof name, "f%d", i);
+        make_file(name, CHUNKS);
+        inos[8 * i] = (uint8_t)store_fixture_find(&f, name);
+        op_unlink(&f, ROOT, name);
+    }
+    struct fs_command c = {.op = FS_FORGET, .inos = inos, .ino_count = FILES};
+    cr_assert_eq(store_fixture_apply(&f, &c).error, 0);
+    cr_expect_lt(chunks_left(), FILES * CHUNKS);
+    cr_expect_geq(chunks_left(), FILES * CHUNKS - BUDGET);
+    reap_all(BUDGET);
+    cr_expect(usage().inodes == 1 && usage().orphans == 0 && usage().bytes == 0);
+}
+
+Test(apply_orphan, one_with_many_xattrs_is_freed_in_steps_too)
+{
+    store_fixture_limit(&f, 10);
+    uint64_t ino = made(op_create(&f, ROOT, "a", 0644, 0));
+    char name[16];
+    for (int i = 0; i < 50; i++) {
+        snprintf(name, sizeof name, "user.%d", i);
+        cr_assert_eq(op_setxattr(&f, ino, name, "v", 1, 0).error, 0);
+    }
+    op_unlink(&f, ROOT, "a");
+    op_forget(&f, ino);
+    cr_expect_eq(usage().inodes, 2);
+    for (int steps = 1; steps <= 5; steps++) {
+        cr_expect_eq(usage().inodes, 2);
+        op_reap(&f, UINT64_MAX);
+    }
+    cr_expect_eq(usage().inodes, 2, "the inode itself is the 51st");
+    op_reap(&f, UINT64_MAX);
+    cr_expect_eq(usage().inodes, 1);
+    reap_all(10);
 }
 
 Test(apply_orphan, a_removed_directory_is_one_too)
@@ -131,7 +238,7 @@ Test(apply_orphan, a_large_one_is_freed_in_steps)
 Test(apply_orphan, reaping_is_bounded_whatever_is_asked_for)
 {
     uint64_t ino = made(op_create(&f, ROOT, "a", 0644, 0));
-    for (uint64_t i = 0; i < REAP_CHUNKS_MAX + 10; i++)
+    for (uint64_t i = 0; i < SLOT_DELETIONS_MAX + 10; i++)
         op_write(&f, ino, i * CHUNK_SIZE, "x", 1, 0);
     op_unlink(&f, ROOT, "a");
     op_forget(&f, ino);

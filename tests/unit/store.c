@@ -384,6 +384,15 @@ Test(store, bytes_that_are_no_command_are_an_agreed_EINVAL)
     cr_expect_eq(store_fixture_apply_bytes(&f, &command).verdict, SESSION_FENCED);
 }
 
+Test(store, a_session_is_not_opened_for_an_older_life)
+{
+    store_fixture_session(&f, 1, 5);
+    struct fs_command open = {.op = FS_SESSION_OPEN, .nonce = 4};
+    struct store_applied applied = submit(0, 0, 0, &open);
+    cr_expect_eq(applied.outcome.error, EUSERS);
+    cr_expect_eq(submit(f.epoch, 1, 1, &mkdir_d).verdict, SESSION_NEW, "it goes on");
+}
+
 Test(store, the_noop_takes_a_slot_and_nothing_else)
 {
     struct fs_attr before = store_fixture_attr(&f, ROOT);
