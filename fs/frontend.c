@@ -41,9 +41,9 @@ static void frontend_free(struct frontend *f)
     if (f->notify)
         notify_free(f->notify);
     if (f->session)
-        fuse_session_destroy(f->session); /* closes the descriptor */
-    if (f->inodes)
-        inode_refs_free(f->inodes);
+        fuse_session_destroy(f->session);
+    if (!f->has_device)
+        close(f->config.fuse_fd);
     pthread_mutex_destroy(&f->calls_lock);
     pthread_mutex_destroy(&f->threads_lock);
     pthread_cond_destroy(&f->thread_ended);
@@ -107,7 +107,9 @@ static int session_new(struct frontend *f)
     fuse_opt_free_args(&args);
     if (!f->session)
         return -ENOMEM;
-    return fuse_session_custom_io(f->session, &device_io, f->config.fuse_fd);
+    int rc = fuse_session_custom_io(f->session, &device_io, f->config.fuse_fd);
+    f->has_device = rc == 0;
+    return rc;
 }
 
 /* ---- threads ---- */
@@ -192,11 +194,6 @@ static int worker_start(struct frontend *f, struct worker *w)
     return rc;
 }
 
-static void on_notify_woken(void *context)
-{
-    frontend_hand_in_forgets(context);
-}
-
 static void on_notify_ended(void *context)
 {
     thread_ends(context);
@@ -206,7 +203,6 @@ static int start_threads(struct frontend *f)
 {
     const struct notify_callbacks callbacks = {
         .context = f,
-        .woken = on_notify_woken,
         .ended = on_notify_ended,
     };
     thread_begins(f);
@@ -224,11 +220,12 @@ int frontend_start(const struct frontend_config *config, struct frontend **out)
 {
     ASSERT(config->workers > 0);
     struct frontend *f = calloc(1, sizeof(*f) + config->workers * sizeof(f->workers[0]));
-    if (!f)
+    if (!f) {
+        close(config->fuse_fd);
         return -ENOMEM;
+    }
     f->config = *config;
     f->config.mountpoint = strdup(config->mountpoint);
-    f->inodes = inode_refs_new();
     atomic_init(&f->refs, 1);
     pthread_mutex_init(&f->calls_lock, NULL);
     pthread_mutex_init(&f->threads_lock, NULL);
@@ -238,7 +235,7 @@ int frontend_start(const struct frontend_config *config, struct frontend **out)
     pthread_cond_init(&f->thread_ended, &monotonic);
     pthread_condattr_destroy(&monotonic);
 
-    int rc = f->inodes && f->config.mountpoint ? 0 : -ENOMEM;
+    int rc = f->config.mountpoint ? 0 : -ENOMEM;
     if (rc == 0)
         rc = device_minor(f->config.mountpoint, &f->device_minor);
     if (rc == 0)
@@ -247,6 +244,7 @@ int frontend_start(const struct frontend_config *config, struct frontend **out)
         frontend_unref(f);
         return rc;
     }
+    f->mount = inode_refs_begin(f->config.inodes);
     /* Signals are for the thread that waits for them, not for these. */
     sigset_t all, before;
     sigfillset(&all);
@@ -294,15 +292,37 @@ static bool end_threads(struct frontend *f)
     return false;
 }
 
-void frontend_stop(struct frontend *f)
+bool frontend_has_ended(const struct frontend *f)
+{
+    return atomic_load(&f->unmounted);
+}
+
+bool frontend_is_mounted(const struct frontend *f)
+{
+    uint32_t minor;
+    return device_is_connected(f->config.fuse_fd) &&
+           device_minor(f->config.mountpoint, &minor) == 0 && minor == f->device_minor;
+}
+
+/* While the kernel has the session the device's minor is ours. Afterwards it may be that of the
+ * next mount, even at the same place. */
+static void end_session(struct frontend *f)
+{
+    if (!device_is_connected(f->config.fuse_fd))
+        return;
+    device_detach(f->config.mountpoint, f->device_minor);
+    device_abort(f->device_minor);
+}
+
+bool frontend_stop(struct frontend *f)
 {
     atomic_store(&f->stopping, true);
     calls_fail(f, 0, 0);
     if (f->notify)
         notify_stop(f->notify);
-    device_detach(f->config.mountpoint, f->device_minor);
-    device_abort(f->device_minor);
-    if (!end_threads(f))
+    end_session(f);
+    bool all_ended = end_threads(f);
+    if (!all_ended)
         log_event(LOG_WARN, "event=frontend_threads_left");
     for (uint32_t i = 0; i < f->worker_count; i++) {
         struct worker *w = &f->workers[i];
@@ -313,26 +333,32 @@ void frontend_stop(struct frontend *f)
     }
     /* What the node still has keeps @f, but not the mount. */
     device_blind(f->config.fuse_fd);
+    inode_refs_end(f->config.inodes, f->mount);
     frontend_unref(f);
+    return all_ended;
 }
 
 /* ---- from the node ---- */
 
 void frontend_on_change(struct frontend *f, const struct fs_change *change)
 {
+    bool is_foreign = change->author != f->config.node_id;
     switch (change->kind) {
     case FS_ENTRY_GONE:
         /* Names are revalidated at each use; this is for the FORGET of an inode that another host
          * unlinked. Our own kernel did its own changes itself. */
-        if (change->author != f->config.node_id && inode_refs_holds(f->inodes, change->ino))
+        if (is_foreign && inode_refs_holds(f->config.inodes, change->ino))
             notify_entry(f->notify, change->parent, change->name, change->name_size);
         return;
-    case FS_ORPHANED:
-        if (inode_refs_orphaned(f->inodes, change->ino) < 0)
-            log_event(LOG_WARN, "event=forget_dropped ino=%lu error=%d", change->ino, -ENOMEM);
+    case FS_MTIME_SET:
+        /* After another host's write, back to the mtime from before: the kernel sees none changed,
+         * and keeps the pages of before the write. */
+        if (is_foreign && inode_refs_holds(f->config.inodes, change->ino) &&
+            notify_inode(f->notify, change->ino) < 0)
+            log_event(LOG_WARN, "event=notice_dropped ino=%lu", change->ino);
         return;
     case FS_DATA: /* attributes have no timeout, and their mtime drops the pages */
-    case FS_MTIME_SET:
+    case FS_ORPHANED:
     case FS_DIGEST:
         return;
     }
@@ -342,8 +368,7 @@ void frontend_tick(struct frontend *f, uint64_t now_ns)
 {
     if (f->config.timeo_ns > 0)
         calls_fail(f, now_ns, f->config.timeo_ns);
-    /* Handing in may block while the node's queue is full, which the loop, our caller, empties. */
-    notify_wake(f->notify);
+    calls_interrupt(f, now_ns);
 }
 
 void frontend_view(struct frontend *f, struct frontend_view *view)
@@ -353,7 +378,7 @@ void frontend_view(struct frontend *f, struct frontend_view *view)
     view->waiting = f->call_count;
     view->oldest_ns = f->calls && now > f->calls->since_ns ? now - f->calls->since_ns : 0;
     pthread_mutex_unlock(&f->calls_lock);
-    view->inodes_known = inode_refs_count(f->inodes);
+    view->inodes_known = inode_refs_count(f->config.inodes);
     view->requests = atomic_load(&f->requests);
     view->notify_queued = notify_count(f->notify);
 }

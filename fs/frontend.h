@@ -15,11 +15,14 @@ struct frontend;
 /* What the node does for the frontend. Any thread. */
 struct frontend_backend {
     void *context;
-    /* Take @r (bytes set): order it, then complete() it once. Blocks while the node's queue is
-     * full. */
+    /* Take @r (bytes set): order it, then complete() it once. Never blocks: a worker that waits
+     * reads no INTERRUPT. */
     void (*submit)(void *context, struct request *r);
     /* Take @r: run() it once the local store holds every change completed before this call. */
     void (*read)(void *context, struct request *r);
+    /* Nobody waits for @r any more, which was, or is about to be, given to submit() or read(): end
+     * it with -ECANCELED at once, if it is not ordered yet; else it ends as it would have. */
+    void (*cancel)(void *context, struct request *r);
     /* True: at this moment the local store holds every change completed before this call. */
     bool (*read_is_current)(void *context);
     /* The mount is gone (umount, or a broken descriptor). From a worker thread; once. */
@@ -28,11 +31,11 @@ struct frontend_backend {
 
 struct frontend_config {
     struct store *store;
-    uint64_t node_id;       /* this host's: its own changes need no notice to its kernel */
-    int fuse_fd;            /* /dev/fuse, mounted already; the frontend closes it */
-    const char *mountpoint; /* copied */
-    bool read_only;
-    uint64_t timeo_ns; /* calls that waited this long fail with EIO; 0: wait for ever */
+    struct inode_refs *inodes; /* the node's, who feeds it the orphans; outlives the frontend */
+    uint64_t node_id;          /* this host's: its own changes need no notice to its kernel */
+    int fuse_fd;               /* /dev/fuse, mounted already; the frontend closes it, always */
+    const char *mountpoint;    /* copied */
+    uint64_t timeo_ns;         /* calls that waited this long fail with EIO; 0: wait for ever */
     uint32_t workers;
     struct frontend_backend backend;
 };
@@ -43,8 +46,8 @@ int frontend_start(const struct frontend_config *config, struct frontend **out);
 /* From the store thread, in slot order, after the commit; a slot's own completion comes first. */
 void frontend_on_change(struct frontend *f, const struct fs_change *change);
 
-/* From the loop, about ten times a second: time out what waited longer than timeo, hand in the
- * FS_FORGETs that gathered. */
+/* From the loop, about ten times a second: end what waited longer than timeo, and what a signal
+ * interrupted some time ago. */
 void frontend_tick(struct frontend *f, uint64_t now_ns);
 
 struct frontend_view {
@@ -56,9 +59,16 @@ struct frontend_view {
 };
 void frontend_view(struct frontend *f, struct frontend_view *view);
 
+/* The node was told that this one's mount is gone (see unmounted()). */
+bool frontend_has_ended(const struct frontend *f);
+/* True: the kernel serves this mount at its directory. False: it was unmounted, lazily perhaps, or
+ * another one is there. Does not block. */
+bool frontend_is_mounted(const struct frontend *f);
+
 /* Answer what still waits with EIO, from now on answer everything new that would wait with EIO,
  * detach the mount, stop the threads, free. Requests the node still has may complete later: their
- * callbacks stay harmless. Bounded: about a second. */
-void frontend_stop(struct frontend *f);
+ * callbacks stay harmless. Bounded: about a second. False: a thread hangs in the kernel, and may
+ * still use the store and the backend. */
+bool frontend_stop(struct frontend *f);
 
 #endif

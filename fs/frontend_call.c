@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "fs/caller.h"
 
 enum call_state {
     CALL_ARMING,      /* its interrupt function is being set */
@@ -23,6 +24,7 @@ struct call *call_new(struct frontend *f, fuse_req_t fuse, size_t name_room)
         return NULL;
     c->frontend = f;
     c->fuse = fuse;
+    c->caller = fuse_req_ctx(fuse)->pid;
     atomic_init(&c->state, CALL_ARMING);
     atomic_init(&c->refs, 2);
     frontend_ref(f);
@@ -85,6 +87,16 @@ bool call_claim(struct call *c)
     return true;
 }
 
+/* Claimed, and out of the list. Taken back before the answer: what its caller then does anew must
+ * not meet it. */
+static void answer_early(struct call *c, int error)
+{
+    struct frontend_backend *backend = &c->frontend->config.backend;
+    backend->cancel(backend->context, &c->request);
+    fuse_reply_err(c->fuse, error);
+    call_unref(c);
+}
+
 /* From libfuse, which holds the request's lock: either a worker that read INTERRUPT, which also
  * holds a reference to the request; or fuse_req_interrupt_func() itself, which does not: an answer,
  * and with it the end of the request, would pull the lock away from under it. Therefore
@@ -92,14 +104,18 @@ bool call_claim(struct call *c)
 static void on_interrupt(fuse_req_t fuse, void *context)
 {
     struct call *c = context;
+    atomic_store(&c->interrupted,
+                 true); /* before the look: a signal that comes later is the tick's */
+    if (!caller_is_ending(c->caller))
+        return;
     int expected = CALL_ARMING;
     if (atomic_compare_exchange_strong(&c->state, &expected, CALL_INTERRUPTED))
         return;
     if (!claim_state(c))
         return;
     list_remove(c);
-    fuse_reply_err(fuse, EINTR);
-    call_unref(c);
+    ASSERT(c->fuse == fuse);
+    answer_early(c, EINTR);
 }
 
 /* The worker's, before hand-over: answers, and drops both references. */
@@ -135,26 +151,58 @@ bool call_wait(struct call *c)
     return false;
 }
 
+static bool has_waited(const struct call *c, uint64_t now_ns, uint64_t limit_ns)
+{
+    return now_ns >= c->since_ns && now_ns - c->since_ns >= limit_ns;
+}
+
+/* Into @claimed, if nobody else has it. The lock is held: what is in the list is not answered yet.
+ */
+static void claim_locked(struct call *c, struct call **claimed)
+{
+    if (!claim_state(c))
+        return;
+    list_remove_locked(c);
+    DL_APPEND(*claimed, c);
+}
+
+static void answer_all(struct call *claimed, int error)
+{
+    struct call *c, *after;
+    DL_FOREACH_SAFE(claimed, c, after)
+    {
+        disarm(c);
+        answer_early(c, error);
+    }
+}
+
 void calls_fail(struct frontend *f, uint64_t now_ns, uint64_t timeo_ns)
 {
     struct call *failed = NULL, *c, *after;
     pthread_mutex_lock(&f->calls_lock);
     DL_FOREACH_SAFE(f->calls, c, after)
     {
-        if (timeo_ns > 0 && (now_ns < c->since_ns || now_ns - c->since_ns < timeo_ns))
+        if (timeo_ns > 0 && !has_waited(c, now_ns, timeo_ns))
             break;
-        if (!claim_state(c))
-            continue;
-        list_remove_locked(c);
-        DL_APPEND(failed, c);
+        claim_locked(c, &failed);
     }
     pthread_mutex_unlock(&f->calls_lock);
-    DL_FOREACH_SAFE(failed, c, after)
+    answer_all(failed, EIO);
+}
+
+void calls_interrupt(struct frontend *f, uint64_t now_ns)
+{
+    struct call *interrupted = NULL, *c, *after;
+    pthread_mutex_lock(&f->calls_lock);
+    DL_FOREACH_SAFE(f->calls, c, after)
     {
-        disarm(c);
-        fuse_reply_err(c->fuse, EIO);
-        call_unref(c);
+        /* The kernel sends INTERRUPT once: what comes after a harmless signal is for us to see. */
+        if (atomic_load(&c->interrupted) &&
+            (has_waited(c, now_ns, INTERRUPT_PATIENCE_NS) || caller_is_ending(c->caller)))
+            claim_locked(c, &interrupted);
     }
+    pthread_mutex_unlock(&f->calls_lock);
+    answer_all(interrupted, EINTR);
 }
 
 void reply_error(fuse_req_t fuse, int error)

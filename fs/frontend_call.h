@@ -1,11 +1,19 @@
 /* fs/frontend_call.h: a kernel request that waits for the node, answered exactly once: by the
  * node's callback, by INTERRUPT (EINTR), by timeo or by the end of the frontend (EIO); whoever
- * claims it.
+ * claims it. Answered early, it is also taken back from the node, if it is not ordered yet.
+ *
+ * On a local disk no signal is seen to interrupt such a call, and programs do not expect it: timers
+ * and children's ends must not make a write fail that happens none the less. So INTERRUPT answers
+ * at once only where the caller is ending (Ctrl-C on a program without a handler, kill); else once
+ * the call has waited longer than INTERRUPT_PATIENCE_NS, which with a quorum none does: then
+ * handlers get their turn.
  *
  * Two references: whoever answers drops one, the node's callback the other. */
 #ifndef FS_FRONTEND_CALL_H
 #define FS_FRONTEND_CALL_H
 
+#include "base/clock.h"
+#include "base/limits.h"
 #include "fs/frontend_internal.h"
 
 /* A read: what to look up, and how to answer. Small, copied into the call where it has to wait. */
@@ -15,19 +23,24 @@ struct read_op {
     uint64_t ino, offset;
     size_t size;
     int whence, open_flags;
+    bool privileged;  /* the caller is */
     const char *name; /* NUL-terminated, or NULL */
     size_t name_size;
 };
+
+#define INTERRUPT_PATIENCE_NS (2 * NS_PER_S) /* the longest stall while a majority is there */
 
 typedef void answer_fn(struct call *c, const struct fs_outcome *outcome);
 
 struct call {
     struct request request;
     struct frontend *frontend;
-    fuse_req_t fuse; /* NULL: the frontend's own command */
+    fuse_req_t fuse;
+    pid_t caller; /* the thread that waits; 0: unknown */
     struct call *prev, *next;
     uint64_t since_ns;
     _Atomic int state;
+    _Atomic bool interrupted; /* by a signal that its caller may survive */
     _Atomic uint32_t refs;
     union {
         struct {
@@ -54,6 +67,8 @@ void call_unref(struct call *c);
 
 /* Answer what waited longer than @timeo_ns with EIO; 0: everything. */
 void calls_fail(struct frontend *f, uint64_t now_ns, uint64_t timeo_ns);
+/* Answer with EINTR what was interrupted and need not be patient any longer. */
+void calls_interrupt(struct frontend *f, uint64_t now_ns);
 
 /* Answer with the errno for @error, 0 or a negative errno of the store: those that are no answer a
  * file operation can have become EIO. */

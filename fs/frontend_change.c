@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 
 #include "base/assert.h"
-#include "base/cursor.h"
 #include "base/log.h"
 #include "fs/frontend_call.h"
 #include "fs/frontend_reply.h"
@@ -45,8 +44,8 @@ static void change_complete(struct request *request, int error, const struct fs_
 
 static int encode(struct request *r, const struct fs_command *command)
 {
-    size_t room = COMMAND_FIXED_MAX + command->name_size + command->new_name_size +
-                  command->data_size + command->ino_count * sizeof(uint64_t);
+    size_t room =
+        COMMAND_FIXED_MAX + command->name_size + command->new_name_size + command->data_size;
     r->bytes = malloc(room);
     if (!r->bytes)
         return -ENOMEM;
@@ -64,10 +63,6 @@ static void submit_open(fuse_req_t fuse, struct fs_command *command, answer_fn *
         command->name_size = (uint32_t)strlen(command->name);
     if (command->new_name)
         command->new_name_size = (uint32_t)strlen(command->new_name);
-    if (f->config.read_only) {
-        fuse_reply_err(fuse, EROFS);
-        return;
-    }
     if (command->name_size > FILE_NAME_MAX || command->new_name_size > FILE_NAME_MAX) {
         fuse_reply_err(fuse, ENAMETOOLONG);
         return;
@@ -363,45 +358,4 @@ void frontend_change_ops(struct fuse_lowlevel_ops *ops)
     ops->fallocate = on_fallocate;
     ops->setxattr = on_setxattr;
     ops->removexattr = on_removexattr;
-}
-
-/* ---- the frontend's own ---- */
-
-#define FORGETS_MAX 4096 /* inodes in one FS_FORGET */
-
-static void forget_complete(struct request *request, int error, const struct fs_outcome *outcome)
-{
-    struct call *c = container_of(request, struct call, request);
-    (void)outcome;
-    if (error < 0) /* shutdown: the end of the session releases what it held */
-        log_event(LOG_DEBUG, "event=forget_dropped error=%d", error);
-    atomic_store(&c->frontend->forget_in_flight, false);
-    call_unref(c);
-}
-
-void frontend_hand_in_forgets(struct frontend *f)
-{
-    uint64_t inos[FORGETS_MAX];
-    uint8_t bytes[sizeof(inos)];
-    if (atomic_load(&f->stopping) || atomic_exchange(&f->forget_in_flight, true))
-        return;
-    size_t count = inode_refs_gather(f->inodes, inos, FORGETS_MAX);
-    struct writer w = writer_of(bytes, sizeof(bytes));
-    for (size_t i = 0; i < count; i++)
-        write_u64(&w, inos[i]);
-    struct fs_command command = {.op = FS_FORGET, .inos = bytes, .ino_count = (uint32_t)count};
-    struct call *c = count > 0 ? call_new(f, NULL, 0) : NULL;
-    if (!c || encode(&c->request, &command) < 0) {
-        if (count > 0)
-            log_event(LOG_WARN, "event=forget_dropped error=%d", -ENOMEM);
-        if (c) {
-            call_unref(c);
-            call_unref(c);
-        }
-        atomic_store(&f->forget_in_flight, false);
-        return;
-    }
-    c->request.complete = forget_complete;
-    call_unref(c); /* there is nobody to answer */
-    f->config.backend.submit(f->config.backend.context, &c->request);
 }

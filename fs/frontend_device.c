@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -118,6 +119,12 @@ void device_abort(uint32_t minor)
     int rc = write_file(path, "1");
     if (rc < 0 && rc != -ENOENT) /* ENOENT: it is gone, or fusectl is not mounted */
         log_event(LOG_INFO, "event=abort_failed error=%d", rc);
+}
+
+bool device_is_connected(int fd)
+{
+    struct pollfd device = {.fd = fd};
+    return poll(&device, 1, 0) == 0; /* else POLLERR, which is always asked for */
 }
 
 void device_detach(const char *mountpoint, uint32_t minor)

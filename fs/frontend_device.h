@@ -3,6 +3,7 @@
 #define FS_FRONTEND_DEVICE_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 #include "fs/frontend_internal.h"
 
@@ -16,6 +17,8 @@ int device_minor(const char *mountpoint, uint32_t *minor);
 void device_raise_readahead(uint32_t minor);
 /* End every call that the kernel still has, and every read of the device. */
 void device_abort(uint32_t minor);
+/* False: the kernel has ended the session: no mount and no call is left of it. Does not block. */
+bool device_is_connected(int fd);
 /* Detach the mount if it still is at @mountpoint. */
 void device_detach(const char *mountpoint, uint32_t minor);
 /* Let @fd refer to nothing, while others may still use the number. */

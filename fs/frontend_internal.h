@@ -28,15 +28,15 @@ struct frontend {
     _Atomic uint32_t refs;
 
     struct fuse_session *session;
+    bool has_device;       /* the session closes the descriptor */
     uint32_t device_minor; /* of the mount's st_dev; names it in sysfs */
     _Atomic bool init_answered;
     uint64_t capable; /* FUSE_CAP_* that the kernel offers */
     _Atomic bool stopping;
     _Atomic bool unmounted; /* the node has been told */
 
-    struct inode_refs *inodes;
+    uint64_t mount; /* number among the mounts of config.inodes */
     struct notify *notify;
-    _Atomic bool forget_in_flight; /* an FS_FORGET is at the node */
 
     _Atomic uint64_t requests;
     pthread_mutex_t calls_lock;

@@ -8,7 +8,4 @@
 void frontend_read_ops(struct fuse_lowlevel_ops *ops);
 void frontend_change_ops(struct fuse_lowlevel_ops *ops);
 
-/* Hand in an FS_FORGET for the orphans that gathered, unless one is in flight. May block. */
-void frontend_hand_in_forgets(struct frontend *f);
-
 #endif

@@ -89,7 +89,7 @@ static void on_lookup(fuse_req_t fuse, fuse_ino_t parent, const char *name)
 
 static void forget(struct frontend *f, fuse_ino_t ino, uint64_t count)
 {
-    inode_refs_put(f->inodes, ino, count);
+    inode_refs_put(f->config.inodes, f->mount, ino, count);
 }
 
 static void on_forget(fuse_req_t fuse, fuse_ino_t ino, uint64_t count)
@@ -256,7 +256,7 @@ static int list_plus(void *context, const struct store_dirent *d)
     if (fuse_add_direntry_plus(l->fuse, NULL, 0, d->name, &entry, 0) > left)
         return 1;
     if (!is_dot(d) && store_getattr(l->reader, d->ino, &attr) == 0 &&
-        inode_refs_get(l->frontend->inodes, d->ino) == 0)
+        inode_refs_get(l->frontend->config.inodes, l->frontend->mount, d->ino) == 0)
         entry = attr_to_entry(&attr);
     l->size += fuse_add_direntry_plus(l->fuse, l->bytes + l->size, left, d->name, &entry,
                                       (off_t)d->cookie);
@@ -271,7 +271,8 @@ static void take_back(struct listing *l)
         struct fuse_direntplus entry;
         memcpy(&entry, l->bytes + at, sizeof(entry));
         if (entry.entry_out.nodeid != 0)
-            inode_refs_put(l->frontend->inodes, entry.entry_out.nodeid, 1);
+            inode_refs_put(l->frontend->config.inodes, l->frontend->mount, entry.entry_out.nodeid,
+                           1);
         at += FUSE_DIRENT_ALIGN(FUSE_NAME_OFFSET_DIRENTPLUS + entry.dirent.namelen);
     }
 }
@@ -359,34 +360,52 @@ static void on_getxattr(fuse_req_t fuse, fuse_ino_t ino, const char *name, size_
         fuse_reply_err(fuse, EOPNOTSUPP);
     else if (op.name_size > XATTR_NAME_SIZE_MAX)
         fuse_reply_err(fuse, ERANGE);
-    /* The kernel asks for security.capability before each write and for labels on each listing:
-     * that must cost no round trip. */
-    else if (strncmp(name, "security.", 9) == 0)
-        serve_now(fuse_req_userdata(fuse), fuse, &op);
     else
         serve(fuse, &op);
+}
+
+/* Takes out the names that only the privileged may know, as local filesystems do; the size left. */
+static size_t hide_trusted(char *list, int64_t size)
+{
+    const char *end = list + size;
+    char *to = list;
+    for (const char *from = list, *next; from < end; from = next) {
+        next = from + strlen(from) + 1;
+        if (strncmp(from, "trusted.", 8) == 0)
+            continue;
+        memmove(to, from, (size_t)(next - from));
+        to += next - from;
+    }
+    return (size_t)(to - list);
 }
 
 static void serve_listxattr(struct frontend *f, fuse_req_t fuse, const struct read_op *op,
                             struct store_reader *reader)
 {
     (void)f;
-    char *list = op->size > 0 ? malloc(op->size) : NULL;
-    if (op->size > 0 && !list) {
+    int64_t room = store_listxattr(reader, op->ino, NULL, 0);
+    char *list = room > 0 ? malloc((size_t)room) : NULL;
+    if (room > 0 && !list) {
         fuse_reply_err(fuse, ENOMEM);
         return;
     }
-    int64_t size = store_listxattr(reader, op->ino, list, op->size);
+    int64_t size = room > 0 ? store_listxattr(reader, op->ino, list, (size_t)room) : room;
     if (size < 0)
         reply_error(fuse, (int)size);
     else
-        reply_xattr(fuse, op, list, (size_t)size);
+        reply_xattr(fuse, op, list,
+                    op->privileged || size == 0 ? (size_t)size : hide_trusted(list, size));
     free(list);
 }
 
 static void on_listxattr(fuse_req_t fuse, fuse_ino_t ino, size_t size)
 {
-    serve(fuse, &(struct read_op){serve_listxattr, .ino = ino, .size = size});
+    serve(fuse, &(struct read_op){
+                    serve_listxattr,
+                    .ino = ino,
+                    .size = size,
+                    .privileged = fuse_req_ctx(fuse)->uid == 0,
+                });
 }
 
 static void serve_statfs(struct frontend *f, fuse_req_t fuse, const struct read_op *op,

@@ -54,12 +54,12 @@ struct fuse_entry_param attr_to_entry(const struct fs_attr *attr)
 void reply_entry(struct frontend *f, fuse_req_t fuse, const struct fs_attr *attr)
 {
     struct fuse_entry_param entry = attr_to_entry(attr);
-    if (inode_refs_get(f->inodes, attr->ino) < 0) {
+    if (inode_refs_get(f->config.inodes, f->mount, attr->ino) < 0) {
         fuse_reply_err(fuse, ENOMEM);
         return;
     }
     if (fuse_reply_entry(fuse, &entry) < 0)
-        inode_refs_put(f->inodes, attr->ino, 1);
+        inode_refs_put(f->config.inodes, f->mount, attr->ino, 1);
 }
 
 struct fuse_file_info open_as(int flags)
@@ -74,10 +74,10 @@ void reply_create(struct frontend *f, fuse_req_t fuse, const struct fs_attr *att
 {
     struct fuse_entry_param entry = attr_to_entry(attr);
     struct fuse_file_info file = open_as(flags);
-    if (inode_refs_get(f->inodes, attr->ino) < 0) {
+    if (inode_refs_get(f->config.inodes, f->mount, attr->ino) < 0) {
         fuse_reply_err(fuse, ENOMEM);
         return;
     }
     if (fuse_reply_create(fuse, &entry, &file) < 0)
-        inode_refs_put(f->inodes, attr->ino, 1);
+        inode_refs_put(f->config.inodes, f->mount, attr->ino, 1);
 }

@@ -30,12 +30,14 @@ struct shard {
     pthread_mutex_t lock;
     struct inode_ref *table;
     struct inode_ref *released; /* orphans with count 0, longest ago first */
+    uint64_t mount;             /* whose counts these are; 0: none */
 } __attribute__((aligned(64)));
 
 struct inode_refs {
     struct shard shards[SHARD_COUNT];
     _Atomic uint64_t held;
     _Atomic uint64_t gathers;
+    _Atomic uint64_t mounts;
 };
 
 static uint64_t mix(uint64_t ino)
@@ -64,11 +66,13 @@ struct inode_refs *inode_refs_new(void)
         return NULL;
     atomic_init(&refs->held, 0);
     atomic_init(&refs->gathers, 0);
+    atomic_init(&refs->mounts, 0);
     for (size_t i = 0; i < SHARD_COUNT; i++) {
         struct shard *s = &refs->shards[i];
         pthread_mutex_init(&s->lock, NULL);
         s->table = NULL;
         s->released = NULL;
+        s->mount = 0;
     }
     return refs;
 }
@@ -117,10 +121,58 @@ static void release(struct inode_refs *refs, struct shard *s, struct inode_ref *
     DL_APPEND(s->released, ref);
 }
 
-int inode_refs_get(struct inode_refs *refs, uint64_t ino)
+/* The count is 0 from now on; may free @ref. */
+static void let_go(struct inode_refs *refs, struct shard *s, struct inode_ref *ref)
+{
+    ref->count = 0;
+    atomic_fetch_sub(&refs->held, 1);
+    if (ref->orphan) {
+        release(refs, s, ref);
+    } else {
+        HASH_DEL(s->table, ref);
+        free(ref);
+    }
+}
+
+/* What @former (0: whatever) held is let go, and @mount counts from now on. */
+static void change_mount(struct inode_refs *refs, uint64_t former, uint64_t mount)
+{
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        struct shard *s = &refs->shards[i];
+        struct inode_ref *ref, *after;
+        pthread_mutex_lock(&s->lock);
+        bool applies = former == 0 || s->mount == former;
+        if (applies)
+            s->mount = mount;
+        HASH_ITER(hh, s->table, ref, after)
+        {
+            if (applies && ref->count > 0)
+                let_go(refs, s, ref);
+        }
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+uint64_t inode_refs_begin(struct inode_refs *refs)
+{
+    uint64_t mount = atomic_fetch_add(&refs->mounts, 1) + 1;
+    change_mount(refs, 0, mount);
+    return mount;
+}
+
+void inode_refs_end(struct inode_refs *refs, uint64_t mount)
+{
+    change_mount(refs, mount, 0);
+}
+
+int inode_refs_get(struct inode_refs *refs, uint64_t mount, uint64_t ino)
 {
     struct shard *s = shard_of(refs, ino);
     pthread_mutex_lock(&s->lock);
+    if (s->mount != mount) {
+        pthread_mutex_unlock(&s->lock);
+        return 0;
+    }
     struct inode_ref *ref = find_or_add(s, ino);
     if (!ref) {
         pthread_mutex_unlock(&s->lock);
@@ -135,28 +187,20 @@ int inode_refs_get(struct inode_refs *refs, uint64_t ino)
     return 0;
 }
 
-void inode_refs_put(struct inode_refs *refs, uint64_t ino, uint64_t count)
+void inode_refs_put(struct inode_refs *refs, uint64_t mount, uint64_t ino, uint64_t count)
 {
     struct shard *s = shard_of(refs, ino);
     pthread_mutex_lock(&s->lock);
     struct inode_ref *ref = find(s, ino);
     /* The root is held without a lookup, and may be forgotten so. */
-    if (!ref || ref->count == 0 || count == 0) {
+    if (s->mount != mount || !ref || ref->count == 0 || count == 0) {
         pthread_mutex_unlock(&s->lock);
         return;
     }
-    ref->count -= count < ref->count ? count : ref->count;
-    if (ref->count > 0) {
-        pthread_mutex_unlock(&s->lock);
-        return;
-    }
-    atomic_fetch_sub(&refs->held, 1);
-    if (ref->orphan) {
-        release(refs, s, ref);
-    } else {
-        HASH_DEL(s->table, ref);
-        free(ref);
-    }
+    if (count < ref->count)
+        ref->count -= count;
+    else
+        let_go(refs, s, ref);
     pthread_mutex_unlock(&s->lock);
 }
 

@@ -38,7 +38,7 @@ struct notify {
     pthread_cond_t arrived;
     struct notice *queue; /* uthash keeps the order of arrival */
     size_t entry_count;
-    bool wake, stop;
+    bool stop;
 };
 
 /* Takes @notice, and frees it where an equal one waits already or no memory is left. */
@@ -92,14 +92,6 @@ int notify_inode(struct notify *n, uint64_t ino)
     return notice ? enqueue(n, notice) : -ENOMEM;
 }
 
-void notify_wake(struct notify *n)
-{
-    pthread_mutex_lock(&n->lock);
-    n->wake = true;
-    pthread_mutex_unlock(&n->lock);
-    pthread_cond_signal(&n->arrived);
-}
-
 uint64_t notify_count(struct notify *n)
 {
     pthread_mutex_lock(&n->lock);
@@ -122,20 +114,12 @@ static void send_notice(struct notify *n, const struct notice *notice)
 static void work_off_one(struct notify *n)
 {
     struct notice *notice = n->queue;
-    bool wake = n->wake;
-    n->wake = false;
-    if (notice) {
-        HASH_DEL(n->queue, notice);
-        if (notice->name_size > 0)
-            n->entry_count--;
-    }
+    HASH_DEL(n->queue, notice);
+    if (notice->name_size > 0)
+        n->entry_count--;
     pthread_mutex_unlock(&n->lock);
-    if (wake)
-        n->callbacks.woken(n->callbacks.context);
-    if (notice) {
-        send_notice(n, notice);
-        free(notice);
-    }
+    send_notice(n, notice);
+    free(notice);
     pthread_mutex_lock(&n->lock);
 }
 
@@ -157,7 +141,7 @@ static void *notify_main(void *context)
     struct notify *n = context;
     pthread_mutex_lock(&n->lock);
     while (!n->stop) {
-        if (n->queue || n->wake)
+        if (n->queue)
             work_off_one(n);
         else
             pthread_cond_wait(&n->arrived, &n->lock);

@@ -12,8 +12,6 @@ struct notify;
 
 struct notify_callbacks {
     void *context;
-    /* From the notify thread, after notify_wake(): work that may block and is not for the loop. */
-    void (*woken)(void *context);
     /* From the notify thread, its last act. */
     void (*ended)(void *context);
 };
@@ -28,7 +26,6 @@ void notify_entry(struct notify *n, uint64_t parent, const char *name, size_t na
 /* Drop the cached pages of @ino. Never dropped for want of room: at most one for each inode the
  * kernel holds. 0 or -ENOMEM. */
 int notify_inode(struct notify *n, uint64_t ino);
-void notify_wake(struct notify *n);
 uint64_t notify_count(struct notify *n);
 
 /* End the thread after the notice it is at, if any; what still waits is dropped, as is what comes

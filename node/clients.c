@@ -4,11 +4,11 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include <utlist.h>
+
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
-
-enum { INCOMING_MAX = 1024, INCOMING_BYTES_MAX = 64 << 20 };
 
 /* A command whose bytes came from a request. */
 struct own_command {
@@ -45,25 +45,50 @@ int clients_init(struct clients *c, uint64_t node_id, void (*wake)(void *context
     *c = (struct clients){.node_id = node_id, .sequence_next = 1, .low = 1};
     if (getrandom(&c->nonce, sizeof c->nonce, 0) != sizeof c->nonce)
         return -EIO;
-    queue_init(&c->incoming, INCOMING_MAX, INCOMING_BYTES_MAX);
-    queue_on_arrival(&c->incoming, wake, context);
+    c->wake = wake;
+    c->wake_context = context;
     pthread_mutex_init(&c->lock, NULL);
     return 0;
 }
 
 void clients_deinit(struct clients *c)
 {
-    queue_deinit(&c->incoming);
     pthread_mutex_destroy(&c->lock);
 }
 
-void clients_submit(struct clients *c, struct request *r, bool may_wait)
+void clients_submit(struct clients *c, struct request *r)
 {
     r->submitted_ns = clock_now_ns();
-    int rc = may_wait ? queue_push_wait(&c->incoming, &r->item, r->size)
-                      : queue_push_always(&c->incoming, &r->item, r->size);
-    if (rc < 0)
-        r->complete(r, -EIO, NULL);
+    pthread_mutex_lock(&c->lock);
+    int error = r->cancelled ? -ECANCELED : c->closed ? -EIO : 0;
+    bool is_first = !c->waiting;
+    if (error == 0) {
+        DL_APPEND(c->waiting, r);
+        r->list = &c->waiting;
+    }
+    pthread_mutex_unlock(&c->lock);
+    if (error)
+        r->complete(r, error, NULL);
+    else if (is_first)
+        c->wake(c->wake_context);
+}
+
+static void take_out(struct request *r)
+{
+    DL_DELETE(*r->list, r);
+    r->list = NULL;
+}
+
+void clients_cancel(struct clients *c, struct request *r)
+{
+    pthread_mutex_lock(&c->lock);
+    bool waits = r->list != NULL;
+    if (waits)
+        take_out(r);
+    r->cancelled = true;
+    pthread_mutex_unlock(&c->lock);
+    if (waits)
+        r->complete(r, -ECANCELED, NULL);
 }
 
 struct command *clients_session_open(struct clients *c)
@@ -79,12 +104,11 @@ struct command *clients_session_open(struct clients *c)
 
 static struct request *take_waiting(struct clients *c)
 {
-    if (!c->waiting)
-        c->waiting = queue_take_all(&c->incoming);
-    if (!c->waiting)
-        return NULL;
-    struct request *r = container_of(c->waiting, struct request, item);
-    c->waiting = c->waiting->next;
+    pthread_mutex_lock(&c->lock);
+    struct request *r = c->waiting;
+    if (r)
+        take_out(r);
+    pthread_mutex_unlock(&c->lock);
     return r;
 }
 
@@ -201,7 +225,9 @@ uint32_t clients_open(struct clients *c)
 
 void clients_fail(struct clients *c, int error)
 {
-    queue_close(&c->incoming);
+    pthread_mutex_lock(&c->lock);
+    c->closed = true;
+    pthread_mutex_unlock(&c->lock);
     struct request *r;
     while ((r = take_waiting(c)))
         r->complete(r, error, NULL);

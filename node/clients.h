@@ -2,7 +2,10 @@
  * and find their outcome again (exactly once: DESIGN §4).
  *
  * Requests enter from any thread, become commands on the loop thread, and end on the store thread.
- * At most SESSION_OPEN_MAX are open above the lowest unanswered one; the rest wait in order. */
+ * At most SESSION_OPEN_MAX are open above the lowest unanswered one; the rest wait in order. Nobody
+ * is ever made to wait for room among these: each is one call of a process that waits (or one of
+ * the few of the node itself), and leaves when its caller no longer does. So as many calls as the
+ * kernel lets processes make bound their number, and WRITE_SIZE_MAX the bytes of each. */
 #ifndef NODE_CLIENTS_H
 #define NODE_CLIENTS_H
 
@@ -25,9 +28,11 @@ struct stages {
 
 struct clients {
     uint64_t node_id, nonce;
-    struct queue incoming;      /* from the frontend's threads */
-    struct queue_item *waiting; /* taken from incoming, not yet commands; loop thread */
-    pthread_mutex_t lock;       /* of what follows */
+    void (*wake)(void *context);
+    void *wake_context;
+    pthread_mutex_t lock;    /* of what follows */
+    struct request *waiting; /* not yet commands; first come first */
+    bool closed;
     uint64_t epoch;             /* 0: the session is not open yet */
     uint64_t sequence_next,
         low; /* low: lowest unanswered; == sequence_next when all are answered */
@@ -39,9 +44,11 @@ struct clients {
 int clients_init(struct clients *c, uint64_t node_id, void (*wake)(void *context), void *context);
 void clients_deinit(struct clients *c);
 
-/* Waits while too many are waiting already, but never on the loop thread (@may_wait false), which
- * is what takes them out. Fails the request at once when the node is stopping. */
-void clients_submit(struct clients *c, struct request *r, bool may_wait);
+/* Any thread. Fails the request at once when the node is stopping or it is cancelled already. */
+void clients_submit(struct clients *c, struct request *r);
+/* Any thread. End @r with -ECANCELED if it has no number yet: it then never gets one. May come
+ * before clients_submit(), not after the callback. */
+void clients_cancel(struct clients *c, struct request *r);
 
 /* The command that opens the session, for the core. The caller owns the reference. NULL: no memory.
  */

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "node/node.h"
@@ -153,8 +154,8 @@ static void on_wake(uv_async_t *handle)
     if (n->stop_phase == STOP_CLOSING)
         return;
     serving_drain(n);
-    if (atomic_exchange(&n->unmounted, false) && n->stop_phase == STOP_NOT)
-        mounts_release(n, NULL);
+    if (atomic_exchange(&n->unmounted, false))
+        mounts_on_unmounted(n);
 }
 
 static void on_burst_end(uv_check_t *handle)
@@ -174,8 +175,12 @@ static void on_tick(uv_timer_t *handle)
         serving_reap(n);
         driver_flush(n->driver); /* the burst's end comes only after the next poll */
     }
-    if (++n->ticks % FRONTEND_EVERY_TICKS == 0 && n->frontend)
-        frontend_tick(n->frontend, clock_now_ns());
+    if (++n->ticks % FRONTEND_EVERY_TICKS == 0) {
+        if (n->frontend)
+            frontend_tick(n->frontend, clock_now_ns());
+        if (n->driver && n->stop_phase == STOP_NOT)
+            forgets_tick(&n->forgets);
+    }
     stop_tick(n);
 }
 
@@ -211,6 +216,9 @@ static int open_node(struct node *n, char *error, size_t error_size)
     n->started_ns = clock_now_ns();
     n->loop_thread = pthread_self();
     pthread_mutex_init(&n->frontend_lock, NULL);
+    n->inodes = inode_refs_new();
+    ASSERT(n->inodes);
+    forgets_init(&n->forgets, n->inodes, serving_submit, n);
     queue_init(&n->from_log, SIZE_MAX,
                SIZE_MAX); /* an answer for each EFFECT_FETCH, which are bounded */
     queue_init(&n->digests, DIGESTS_KEPT, SIZE_MAX);
@@ -253,11 +261,18 @@ static int serve(struct node *n, const struct options *o)
     if (!o->foreground)
         leave_terminal(o->state_dir);
     uv_run(&n->loop, UV_RUN_DEFAULT);
+    if (n->threads_left) { /* what they use must not go before them */
+        if (o->pid_file)
+            unlink(o->pid_file);
+        log_event(LOG_WARN, "event=stopped threads_left=1");
+        _exit(n->exit_code);
+    }
 
     if (n->driver)
         driver_free(n->driver);
     clients_deinit(&n->clients);
     store_close(n->store);
+    inode_refs_free(n->inodes);
     uv_loop_close(&n->loop);
     if (o->pid_file)
         unlink(o->pid_file);

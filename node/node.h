@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <uv.h>
 
+#include "fs/forgets.h"
 #include "fs/frontend.h"
 #include "node/clients.h"
 #include "node/config.h"
@@ -98,6 +99,9 @@ struct node {
     uint64_t ticks;
     uint64_t durable_seen, applied_seen, checkpointed_seen;
 
+    struct inode_refs *inodes;     /* what the kernel holds, one mount after the other */
+    struct forgets forgets;
+    bool threads_left;             /* of a former mount: they hang, and may still use the store */
     pthread_mutex_t frontend_lock; /* the store thread uses it; the loop replaces it */
     struct frontend *frontend;     /* NULL: not mounted */
     char mount_dir[4096];
@@ -142,10 +146,14 @@ void serving_reap(struct node *n);
 /* Put an FS_VERIFY into the log. */
 void serving_ask_digest(struct node *n, uint64_t nonce);
 void serving_wake(void *context);
+/* Of a command of the node's own. */
+void serving_submit(void *context, struct request *r);
 
 /* mounts */
 void mounts_on_request(struct node *n, struct admin_request *r, const msgpack_object *params,
                        int fd);
+/* A frontend told that its mount is gone. */
+void mounts_on_unmounted(struct node *n);
 /* Let go of the mount, if there is one; @done (may be NULL) runs once it is gone. */
 void mounts_release(struct node *n, void (*done)(struct node *n));
 

@@ -2,10 +2,10 @@
 
 #include <errno.h>
 
+#include <utlist.h>
+
 #include "base/assert.h"
 #include "base/clock.h"
-
-enum { READS_MAX = 4096 };
 
 static void *reader_main(void *argument)
 {
@@ -28,11 +28,10 @@ static void *reader_main(void *argument)
 int reads_init(struct reads *r, struct store *store, void (*wake)(void *context), void *context)
 {
     *r = (struct reads){.store = store};
-    r->asked_tail = &r->asked;
-    r->indexed_tail = &r->indexed;
-    queue_init(&r->incoming, READS_MAX, SIZE_MAX);
-    queue_on_arrival(&r->incoming, wake, context);
-    queue_init(&r->ready, SIZE_MAX, SIZE_MAX); /* bounded by what came through incoming */
+    r->wake = wake;
+    r->wake_context = context;
+    pthread_mutex_init(&r->lock, NULL);
+    queue_init(&r->ready, SIZE_MAX, SIZE_MAX); /* bounded by the callers that wait */
     for (int i = 0; i < READER_THREADS; i++) {
         int rc = pthread_create(&r->threads[i], NULL, reader_main, r);
         if (rc)
@@ -72,90 +71,133 @@ void reads_publish(struct reads *r, uint64_t decided, uint64_t until_ns)
         atomic_store(&r->stint, ++r->stints);
 }
 
-void reads_submit(struct reads *r, struct request *request)
+static void append(struct request **list, struct request *request)
 {
-    if (queue_push_wait(&r->incoming, &request->item, 0) < 0)
-        request->run(request, -EIO, NULL);
+    DL_APPEND(*list, request);
+    request->list = list;
 }
 
-static void append(struct queue_item ***tail, struct queue_item *item)
+static void take_out(struct request *request)
 {
-    item->next = NULL;
-    **tail = item;
-    *tail = &item->next;
+    DL_DELETE(*request->list, request);
+    request->list = NULL;
+}
+
+void reads_submit(struct reads *r, struct request *request)
+{
+    pthread_mutex_lock(&r->lock);
+    int error = request->cancelled ? -ECANCELED : r->closed ? -EIO : 0;
+    bool is_first = !r->incoming;
+    if (error == 0)
+        append(&r->incoming, request);
+    pthread_mutex_unlock(&r->lock);
+    if (error)
+        request->run(request, error, NULL);
+    else if (is_first)
+        r->wake(r->wake_context);
+}
+
+void reads_cancel(struct reads *r, struct request *request)
+{
+    pthread_mutex_lock(&r->lock);
+    bool waits = request->list != NULL;
+    if (waits)
+        take_out(request);
+    request->cancelled = true;
+    pthread_mutex_unlock(&r->lock);
+    if (waits)
+        request->run(request, -ECANCELED, NULL);
 }
 
 uint64_t reads_gather(struct reads *r)
 {
-    struct queue_item *item = queue_take_all(&r->incoming);
-    if (!item)
-        return 0;
-    r->number++;
-    while (item) {
-        struct queue_item *next = item->next;
-        container_of(item, struct request, item)->read = r->number;
-        append(&r->asked_tail, item);
-        item = next;
+    pthread_mutex_lock(&r->lock);
+    uint64_t number = r->incoming ? ++r->number : 0;
+    struct request *request;
+    while ((request = r->incoming)) {
+        take_out(request);
+        request->read = number;
+        append(&r->asked, request);
     }
-    return r->number;
+    pthread_mutex_unlock(&r->lock);
+    return number;
 }
 
-static void make_ready(struct reads *r, struct queue_item *item)
+static void make_ready(struct reads *r, struct request *request)
 {
-    struct request *request = container_of(item, struct request, item);
-    if (queue_push(&r->ready, item, 0) < 0)
+    if (queue_push(&r->ready, &request->item, 0) < 0)
         request->run(request, -EIO, NULL);
+}
+
+/* The first of @list if its number is at most @limit; it is taken out. */
+static struct request *take_up_to(struct reads *r, struct request **list, uint64_t limit)
+{
+    pthread_mutex_lock(&r->lock);
+    struct request *request = *list && (*list)->read <= limit ? *list : NULL;
+    if (request)
+        take_out(request);
+    pthread_mutex_unlock(&r->lock);
+    return request;
+}
+
+/* From one list into the next under one lock: in between it could not be cancelled. */
+static bool index_one(struct reads *r, uint64_t number, uint64_t slot, uint64_t applied)
+{
+    pthread_mutex_lock(&r->lock);
+    struct request *request = r->asked && r->asked->read <= number ? r->asked : NULL;
+    bool ready = slot <= applied && !r->indexed;
+    if (request) {
+        take_out(request);
+        request->read = slot; /* from now on: the slot */
+        if (!ready)
+            append(&r->indexed, request);
+    }
+    pthread_mutex_unlock(&r->lock);
+    if (request && ready)
+        make_ready(r, request);
+    return request != NULL;
 }
 
 void reads_on_index(struct reads *r, uint64_t number, uint64_t slot)
 {
     uint64_t applied = store_applied(r->store);
-    while (r->asked && container_of(r->asked, struct request, item)->read <= number) {
-        struct queue_item *item = r->asked;
-        r->asked = item->next;
-        if (!r->asked)
-            r->asked_tail = &r->asked;
-        if (slot <= applied && !r->indexed) {
-            make_ready(r, item);
-        } else {
-            container_of(item, struct request, item)->read = slot; /* from now on: the slot */
-            append(&r->indexed_tail, item);
-        }
+    while (index_one(r, number, slot, applied)) {
     }
+}
+
+bool reads_wait_for_store(struct reads *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool wait = r->indexed != NULL;
+    pthread_mutex_unlock(&r->lock);
+    return wait;
 }
 
 void reads_on_applied(struct reads *r, uint64_t applied)
 {
-    while (r->indexed && container_of(r->indexed, struct request, item)->read <= applied) {
-        struct queue_item *item = r->indexed;
-        r->indexed = item->next;
-        if (!r->indexed)
-            r->indexed_tail = &r->indexed;
-        make_ready(r, item);
-    }
+    struct request *request;
+    while ((request = take_up_to(r, &r->indexed, applied)))
+        make_ready(r, request);
 }
 
-static void fail_all(struct queue_item *item, int error)
+static void fail_all(struct reads *r, struct request **list, int error)
 {
-    while (item) {
-        struct queue_item *next = item->next;
-        struct request *request = container_of(item, struct request, item);
+    struct request *request;
+    while ((request = take_up_to(r, list, UINT64_MAX)))
         request->run(request, error, NULL);
-        item = next;
-    }
 }
 
 void reads_stop(struct reads *r, int error)
 {
     reads_publish(r, 0, 0);
-    queue_close(&r->incoming);
+    pthread_mutex_lock(&r->lock);
+    r->closed = true;
+    pthread_mutex_unlock(&r->lock);
     queue_close(&r->ready);
     for (int i = 0; i < READER_THREADS; i++)
         pthread_join(r->threads[i], NULL);
-    fail_all(queue_take_all(&r->incoming), error);
-    fail_all(r->asked, error);
-    fail_all(r->indexed, error);
-    r->asked = r->indexed = NULL;
-    queue_deinit(&r->incoming);
+    fail_all(r, &r->incoming, error);
+    fail_all(r, &r->asked, error);
+    fail_all(r, &r->indexed, error);
     queue_deinit(&r->ready);
 }

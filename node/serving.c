@@ -28,15 +28,23 @@ void serving_wake(void *context)
 
 /* ---- from the frontend, any thread ---- */
 
-static void backend_submit(void *context, struct request *r)
+void serving_submit(void *context, struct request *r)
 {
-    struct node *n = context;
-    clients_submit(&n->clients, r, !pthread_equal(pthread_self(), n->loop_thread));
+    clients_submit(&((struct node *)context)->clients, r);
 }
 
 static void backend_read(void *context, struct request *r)
 {
     reads_submit(&((struct node *)context)->reads, r);
+}
+
+static void backend_cancel(void *context, struct request *r)
+{
+    struct node *n = context;
+    if (r->complete)
+        clients_cancel(&n->clients, r);
+    else
+        reads_cancel(&n->reads, r);
 }
 
 static bool backend_read_is_current(void *context)
@@ -54,8 +62,9 @@ static void backend_unmounted(void *context)
 struct frontend_backend serving_backend(struct node *n)
 {
     return (struct frontend_backend){.context = n,
-                                     .submit = backend_submit,
+                                     .submit = serving_submit,
                                      .read = backend_read,
+                                     .cancel = backend_cancel,
                                      .read_is_current = backend_read_is_current,
                                      .unmounted = backend_unmounted};
 }
@@ -84,6 +93,7 @@ static void on_change(void *context, const struct fs_change *change)
             free(item);
         return;
     }
+    forgets_on_change(&n->forgets, change);
     pthread_mutex_lock(&n->frontend_lock);
     if (n->frontend)
         frontend_on_change(n->frontend, change);
@@ -158,7 +168,7 @@ void serving_on_view(void *context, const struct paxos_view *view)
     struct node *n = context;
     reads_publish(&n->reads, view->decided, view->serving_until_ns);
     /* A wake-up of the loop for every batch applied would be one in five of all. */
-    atomic_store(&n->wants_progress, n->reads.indexed || view->slots_held >= PROGRESS_SLOTS ||
+    atomic_store(&n->wants_progress, reads_wait_for_store(&n->reads) || view->slots_held >= PROGRESS_SLOTS ||
                                          view->bytes_held >= PROGRESS_BYTES);
 }
 
@@ -166,7 +176,7 @@ void serving_on_read_ready(void *context, uint64_t read, uint64_t slot)
 {
     struct node *n = context;
     reads_on_index(&n->reads, read, slot);
-    if (!n->reads.indexed)
+    if (!reads_wait_for_store(&n->reads))
         return;
     /* 1. wanted, 2. looked: the store thread applies, then looks whether it is wanted. */
     atomic_store(&n->wants_progress, true);
@@ -292,7 +302,7 @@ static void submit_own(struct node *n, const struct fs_command *c, bool is_reap)
     own->is_reap = is_reap;
     own->request =
         (struct request){.bytes = copy, .size = (uint32_t)size, .complete = own_request_complete};
-    clients_submit(&n->clients, &own->request, false);
+    clients_submit(&n->clients, &own->request);
 }
 
 void serving_reap(struct node *n)

@@ -15,6 +15,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/cursor.h"
+#include "fs/forgets.h"
 
 #define BATCH_MAX    64
 #define REQUESTS_MAX 65536 /* more than a kernel has out */
@@ -41,7 +42,9 @@ struct local_backend {
     char root[64], mountpoint[128], state_dir[128];
     int fuse_fd;
     struct store *store;
-    struct frontend *frontend;
+    struct inode_refs *inodes;
+    struct forgets forgets;
+    struct frontend *frontend; /* NULL: not mounted */
     struct queue changes, reads;
     pthread_t store_thread, read_thread, tick_thread;
 
@@ -56,6 +59,7 @@ struct local_backend {
     bool hold, unmounted, stopping;
     uint32_t came; /* requests since the hold began */
     uint32_t pass; /* of the held ones to let go */
+    uint32_t cancelled;
 };
 
 static void check(int rc, const char *what)
@@ -121,6 +125,7 @@ static void deliver(struct local_backend *b, struct applied *a)
         struct change *first = a->changes;
         if (first->change.kind == FS_ORPHANED)
             note_unheld(b, first->change.ino);
+        forgets_on_change(&b->forgets, &first->change);
         if (b->frontend)
             frontend_on_change(b->frontend, &first->change);
         a->changes = first->next;
@@ -288,6 +293,7 @@ static void *tick_main(void *context)
     while (!is_stopping(b)) {
         nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
         frontend_tick(b->frontend, clock_now_ns());
+        forgets_tick(&b->forgets);
     }
     return NULL;
 }
@@ -315,6 +321,17 @@ static void backend_read(void *context, struct request *r)
 {
     struct local_backend *b = context;
     take_in(b, &b->reads, r);
+}
+
+/* As if all that came were ordered already. */
+static void backend_cancel(void *context, struct request *r)
+{
+    struct local_backend *b = context;
+    (void)r;
+    pthread_mutex_lock(&b->lock);
+    b->cancelled++;
+    pthread_cond_broadcast(&b->changed);
+    pthread_mutex_unlock(&b->lock);
 }
 
 static bool backend_read_is_current(void *context)
@@ -359,6 +376,14 @@ void local_backend_wait_held(struct local_backend *b, uint32_t count)
     pthread_mutex_unlock(&b->lock);
 }
 
+void local_backend_wait_cancelled(struct local_backend *b, uint32_t count)
+{
+    pthread_mutex_lock(&b->lock);
+    while (b->cancelled < count)
+        pthread_cond_wait(&b->changed, &b->lock);
+    pthread_mutex_unlock(&b->lock);
+}
+
 void local_backend_wait_unmounted(struct local_backend *b)
 {
     pthread_mutex_lock(&b->lock);
@@ -391,7 +416,7 @@ static uint64_t orphan_count(struct local_backend *b)
 void local_backend_settle(struct local_backend *b)
 {
     while (orphan_count(b) > 0) {
-        frontend_tick(b->frontend, clock_now_ns());
+        forgets_tick(&b->forgets);
         reap(b);
         sched_yield();
     }
@@ -409,7 +434,7 @@ static void enter_namespace(struct local_backend *b)
     check(mkdir(b->mountpoint, 0755), "mkdir");
 }
 
-static void mount_fuse(struct local_backend *b)
+int local_backend_mount_fuse(struct local_backend *b)
 {
     char options[128];
     b->fuse_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
@@ -417,17 +442,19 @@ static void mount_fuse(struct local_backend *b)
     snprintf(options, sizeof(options),
              "fd=%d,rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other",
              b->fuse_fd);
-    check(mount("paxfs", b->mountpoint, "fuse.paxfs", 0, options), "mount");
+    check(mount("paxfs", b->mountpoint, "fuse.paxfs", b->config.read_only ? MS_RDONLY : 0, options),
+          "mount");
+    return b->fuse_fd;
 }
 
-static void start_frontend(struct local_backend *b)
+struct frontend_config local_backend_frontend_config(struct local_backend *b, int fuse_fd)
 {
-    struct frontend_config config = {
+    return (struct frontend_config){
         .store = b->store,
+        .inodes = b->inodes,
         .node_id = LOCAL_NODE,
-        .fuse_fd = b->fuse_fd,
+        .fuse_fd = fuse_fd,
         .mountpoint = b->mountpoint,
-        .read_only = b->config.read_only,
         .timeo_ns = b->config.timeo_ns,
         .workers = b->config.workers ? b->config.workers : 4,
         .backend =
@@ -436,10 +463,32 @@ static void start_frontend(struct local_backend *b)
                 .submit = backend_submit,
                 .read = backend_read,
                 .read_is_current = backend_read_is_current,
+                .cancel = backend_cancel,
                 .unmounted = backend_unmounted,
             },
     };
-    check(frontend_start(&config, &b->frontend), "frontend_start");
+}
+
+void local_backend_mount(struct local_backend *b)
+{
+    struct frontend_config config = local_backend_frontend_config(b, local_backend_mount_fuse(b));
+    struct frontend *f;
+    b->unmounted = false;
+    check(frontend_start(&config, &f), "frontend_start");
+    pthread_mutex_lock(&b->apply_lock);
+    b->frontend = f;
+    pthread_mutex_unlock(&b->apply_lock);
+}
+
+void local_backend_unmount(struct local_backend *b)
+{
+    /* The store thread may be in frontend_on_change(): not while it is freed. */
+    pthread_mutex_lock(&b->apply_lock);
+    struct frontend *f = b->frontend;
+    b->frontend = NULL;
+    pthread_mutex_unlock(&b->apply_lock);
+    if (f)
+        frontend_stop(f);
 }
 
 struct local_backend *local_backend_start(const struct local_backend_config *config)
@@ -465,10 +514,12 @@ struct local_backend *local_backend_start(const struct local_backend_config *con
     queue_init(&b->reads, REQUESTS_MAX, REQUESTS_MAX);
     check(store_open(b->state_dir, &b->store, error, sizeof(error)), b->state_dir);
     b->slot = store_applied(b->store);
+    b->inodes = inode_refs_new();
+    ASSERT(b->inodes);
+    forgets_init(&b->forgets, b->inodes, backend_submit, b);
     session_open_for(b, &b->local, LOCAL_NODE);
     session_open_for(b, &b->foreign, FOREIGN_NODE);
-    mount_fuse(b);
-    start_frontend(b);
+    local_backend_mount(b);
     pthread_create(&b->store_thread, NULL, store_main, b);
     pthread_create(&b->read_thread, NULL, read_main, b);
     if (config->ticks)
@@ -513,12 +564,7 @@ void local_backend_stop(struct local_backend *b)
         b->hold = hold;
         pthread_mutex_unlock(&b->lock);
     }
-    /* The store thread may be in frontend_on_change(): not while it is freed. */
-    pthread_mutex_lock(&b->apply_lock);
-    struct frontend *f = b->frontend;
-    b->frontend = NULL;
-    pthread_mutex_unlock(&b->apply_lock);
-    frontend_stop(f);
+    local_backend_unmount(b);
     pthread_mutex_lock(&b->lock);
     b->stopping = true;
     pthread_cond_broadcast(&b->changed);
@@ -530,6 +576,7 @@ void local_backend_stop(struct local_backend *b)
     queue_deinit(&b->changes);
     queue_deinit(&b->reads);
     store_close(b->store);
+    inode_refs_free(b->inodes);
     pthread_cond_destroy(&b->changed);
     pthread_mutex_destroy(&b->apply_lock);
     pthread_mutex_destroy(&b->lock);

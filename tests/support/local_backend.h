@@ -15,8 +15,8 @@
 
 struct local_backend_config {
     bool reads_wait; /* read_is_current() is false: each read goes through backend.read() */
-    bool read_only;
-    bool ticks; /* call frontend_tick() ten times a second */
+    bool read_only;  /* mounted so */
+    bool ticks;      /* call frontend_tick() ten times a second */
     uint64_t timeo_ns;
     uint32_t workers;       /* 0: 4 */
     const char *state_dir;  /* NULL: in the tmpfs */
@@ -38,7 +38,7 @@ void local_backend_wait_held(struct local_backend *b, uint32_t count);
 void local_backend_let_go(struct local_backend *b, uint32_t count);
 /* Apply @command as another host's. */
 struct fs_outcome local_backend_apply(struct local_backend *b, const struct fs_command *command);
-/* Run frontend_tick() until the store has no orphans and no garbage. */
+/* Run forgets_tick() until the store has no orphans and no garbage. */
 void local_backend_settle(struct local_backend *b);
 /* Wait until the notify thread has taken all its notices, though it may still hang in the last. */
 void local_backend_wait_notified(struct local_backend *b);
@@ -48,6 +48,15 @@ void local_backend_wait_notified(struct local_backend *b);
 pid_t local_backend_fork(struct local_backend *b);
 /* Wait until the mount was reported gone. */
 void local_backend_wait_unmounted(struct local_backend *b);
+/* Wait until @count requests were cancelled. */
+void local_backend_wait_cancelled(struct local_backend *b, uint32_t count);
+/* Open /dev/fuse and mount; the descriptor. */
+int local_backend_mount_fuse(struct local_backend *b);
+/* What a frontend of @b is started with. */
+struct frontend_config local_backend_frontend_config(struct local_backend *b, int fuse_fd);
+/* Stop the frontend, where there is one; start another on a mount made anew. */
+void local_backend_unmount(struct local_backend *b);
+void local_backend_mount(struct local_backend *b);
 
 /* Stop the frontend, then answer what is withheld, close the store. */
 void local_backend_stop(struct local_backend *b);

@@ -29,7 +29,7 @@ static void submit(struct clients *c, struct ended *e)
     *e = (struct ended){
         .request = {.bytes = malloc(4), .size = 4, .complete = on_complete}};
     memset(e->request.bytes, 1, 4);
-    clients_submit(c, &e->request, true);
+    clients_submit(c, &e->request);
 }
 
 static struct clients *opened(void)
@@ -157,5 +157,75 @@ Test(clients, at_most_session_open_max_are_unanswered)
         cr_expect_eq(e[i].times, 1, "%d", i);
         command_unref(commands[i]);
     }
+    finish(c);
+}
+
+Test(clients, what_is_cancelled_before_it_has_a_number_never_gets_one)
+{
+    struct clients *c = opened();
+    struct ended e[3];
+    for (int i = 0; i < 3; i++)
+        submit(c, &e[i]);
+    clients_cancel(c, &e[1].request);
+    cr_expect_eq(e[1].times, 1);
+    cr_expect_eq(e[1].error, -ECANCELED);
+    for (uint64_t sequence = 1; sequence <= 2; sequence++) {
+        struct command *command = clients_next(c);
+        cr_assert_not_null(command);
+        cr_expect_eq(command->sequence, sequence);
+        apply(c, command, SESSION_NEW, sequence);
+        command_unref(command);
+    }
+    cr_expect_null(clients_next(c));
+    cr_expect(e[0].times == 1 && e[0].ino == 1);
+    cr_expect(e[1].times == 1);
+    cr_expect(e[2].times == 1 && e[2].ino == 2);
+    free(e[1].request.bytes);
+    finish(c);
+}
+
+Test(clients, what_is_cancelled_after_it_has_a_number_ends_as_it_would_have)
+{
+    struct clients *c = opened();
+    struct ended e;
+    submit(c, &e);
+    struct command *command = clients_next(c);
+    clients_cancel(c, &e.request);
+    cr_expect_eq(e.times, 0);
+    apply(c, command, SESSION_NEW, 42);
+    cr_expect(e.times == 1 && e.error == 0 && e.ino == 42);
+    command_unref(command);
+    finish(c);
+}
+
+/* A worker is about to hand it over when its caller is killed. */
+Test(clients, what_is_cancelled_before_it_is_handed_over_ends_there)
+{
+    struct clients *c = opened();
+    struct ended e = {
+        .request = {.bytes = malloc(4), .size = 4, .complete = on_complete}};
+    clients_cancel(c, &e.request);
+    cr_expect_eq(e.times, 0);
+    clients_submit(c, &e.request);
+    cr_expect(e.times == 1 && e.error == -ECANCELED);
+    cr_expect_null(clients_next(c));
+    free(e.request.bytes);
+    finish(c);
+}
+
+/* FUSE workers submit: one that waits reads no INTERRUPT. */
+Test(clients, nobody_waits_for_room_however_many_wait_for_a_quorum)
+{
+    enum { MANY = 20000 };
+    struct clients *c = opened();
+    static struct ended e[MANY];
+    for (int i = 0; i < MANY; i++)
+        submit(c, &e[i]);
+    for (int i = 0; i < MANY; i++) {
+        clients_cancel(c, &e[i].request);
+        cr_assert_eq(e[i].times, 1);
+        free(e[i].request.bytes);
+    }
+    cr_expect_null(clients_next(c));
     finish(c);
 }

@@ -21,6 +21,7 @@
 #include <sys/xattr.h>
 
 #include "base/clock.h"
+#include "fs/frontend_call.h"
 #include "tests/support/local_backend.h"
 
 /* The tests of ordinary operations run in both ways of reading. */
@@ -354,12 +355,45 @@ Test(frontend_mount, lists_each_of_thousands_once_after_a_read_index, .timeout =
     do_directory_of_thousands(&after_read_index);
 }
 
-Test(frontend_mount, refuses_every_change_when_read_only, .timeout = 60)
+Test(frontend_mount, refuses_every_change_when_read_only_until_remounted, .timeout = 60)
 {
     struct local_backend *b = start_in(&(struct local_backend_config){.read_only = true});
     expect_errno(EROFS, mkdir("a", 0700));
     expect_errno(EROFS, open("a", O_CREAT | O_WRONLY, 0600));
     expect_errno(EROFS, chmod(".", 0700));
+    cr_expect_eq(mount(NULL, local_backend_mountpoint(b), NULL, MS_REMOUNT, NULL), 0);
+    cr_expect_eq(mkdir("a", 0700), 0, "%s", strerror(errno));
+    stop(b);
+}
+
+/* ---- who may know ---- */
+
+static int list_size_as(struct local_backend *b, uid_t uid)
+{
+    pid_t process = local_backend_fork(b);
+    if (process == 0) {
+        char names[64];
+        if (setuid(uid) < 0)
+            _exit(255);
+        ssize_t room = listxattr("a", NULL, 0), size = listxattr("a", names, sizeof(names));
+        _exit(room == size ? (int)size : 254);
+    }
+    int status;
+    waitpid(process, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 253;
+}
+
+Test(frontend_mount, only_root_sees_the_names_of_trusted_attributes, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    write_whole("a", "");
+    cr_expect_eq(setxattr("a", "trusted.one", "1", 1, 0), 0);
+    cr_expect_eq(list_size_as(b, 0), 12);
+    cr_expect_eq(list_size_as(b, 1000), 0);
+    cr_expect_eq(setxattr("a", "user.one", "1", 1, 0), 0);
+    cr_expect_eq(setxattr("a", "user.two", "1", 1, 0), 0);
+    cr_expect_eq(list_size_as(b, 0), 12 + 18);
+    cr_expect_eq(list_size_as(b, 1000), 18);
     stop(b);
 }
 
@@ -442,9 +476,54 @@ Test(frontend_mount, a_chmod_does_not_hide_what_another_host_wrote_before, .time
     stop(b);
 }
 
+/* One notice at a time: when the queue is empty again, those before the last one have been sent. */
+static void wait_for_notice_in_flight(struct local_backend *b)
+{
+    foreign(b, (struct fs_command){.op = FS_CREATE,
+                                   .parent = FS_ROOT_INO,
+                                   .name = "barrier",
+                                   .name_size = 7,
+                                   .mode = S_IFREG | 0600});
+    ino_of("barrier"); /* held: else there is no notice */
+    foreign_unlink(b, "barrier");
+    local_backend_wait_notified(b);
+}
+
+static struct timespec mtime_of(const char *path)
+{
+    struct stat st;
+    cr_assert_eq(lstat(path, &st), 0);
+    return st.st_mtim;
+}
+
+/* As rsync -t and tar do it, there. The kernel here compares size and mtime. */
+Test(frontend_mount, an_old_mtime_restored_does_not_hide_what_another_host_wrote, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    char bytes[8] = {0};
+    write_whole("a", "old");
+    int fd = open("a", O_RDONLY);
+    uint64_t ino = ino_of("a");
+    cr_expect_eq(pread(fd, bytes, sizeof(bytes), 0), 3);
+    struct timespec before = mtime_of("a");
+    foreign_write(b, ino, 0, "new");
+    foreign(b, (struct fs_command){.op = FS_SETATTR,
+                                   .ino = ino,
+                                   .set = FS_SET_MTIME,
+                                   .mtime_ns = (uint64_t)before.tv_sec * NS_PER_S +
+                                               (uint64_t)before.tv_nsec});
+    local_backend_wait_notified(b);
+    wait_for_notice_in_flight(b);
+    cr_expect_eq(mtime_of("a").tv_nsec, before.tv_nsec);
+    cr_expect_eq(pread(fd, bytes, sizeof(bytes), 0), 3);
+    cr_expect_str_eq(bytes, "new");
+    close(fd);
+    stop(b);
+}
+
 /* ---- calls that wait ---- */
 
-enum waiting_kind { WAIT_MKDIR, WAIT_STAT, WAIT_WRITE, WAIT_CREATE_AS_USER };
+enum waiting_kind { WAIT_MKDIR, WAIT_STAT, WAIT_WRITE, WAIT_GETXATTR, WAIT_CREATE_AS_USER };
 
 /* A call made by a process of its own, which exits with the errno. */
 struct waiter {
@@ -473,6 +552,9 @@ static int wait_for_answer(const struct waiter *w)
     case WAIT_WRITE:
         rc = write(w->fd, "x", 1);
         break;
+    case WAIT_GETXATTR:
+        rc = fgetxattr(w->fd, w->name, &st, sizeof(st));
+        break;
     case WAIT_CREATE_AS_USER:
         if (setgid(1000) == 0 && setuid(1000) == 0)
             rc = open(w->name, O_CREAT | O_TRUNC | O_WRONLY, 0644);
@@ -490,7 +572,7 @@ static void waiter_start(struct local_backend *b, struct waiter *w)
     _exit(wait_for_answer(w));
 }
 
-/* The errno. */
+/* The errno; 255: ended by a signal. */
 static int waiter_join(struct waiter *w)
 {
     int status;
@@ -505,30 +587,131 @@ static void start_waiting(struct local_backend *b, struct waiter *w)
     local_backend_wait_held(b, 1);
 }
 
-Test(frontend_mount, a_signal_ends_a_change_that_waits_with_eintr, .timeout = 60)
+static uint32_t waiting_in(struct local_backend *b)
 {
-    struct local_backend *b = start_in(&at_once);
-    struct waiter w = {.kind = WAIT_MKDIR, .name = "a"};
-    struct stat st;
+    struct frontend_view view;
+    frontend_view(local_backend_frontend(b), &view);
+    return view.waiting;
+}
+
+/* INTERRUPT comes after the signal, and is seen nowhere: until the tick that ends the call. */
+static void tick_until_answered(struct local_backend *b, uint64_t later_ns)
+{
+    while (waiting_in(b) > 0) {
+        frontend_tick(local_backend_frontend(b), clock_now_ns() + later_ns);
+        sched_yield();
+    }
+}
+
+/* Timers and children's ends, in git for one: on a local disk no such call ever fails with EINTR,
+ * and who repeats the write has written twice. */
+static void do_survive_signal(const struct local_backend_config *config, struct waiter w, int error)
+{
+    struct local_backend *b = start_in(config);
     start_waiting(b, &w);
-    kill(w.process, SIGUSR1);
-    cr_expect_eq(waiter_join(&w), EINTR);
-    local_backend_hold(b, false); /* the change is made none the less, and answered to nobody */
-    cr_expect_eq(mkdir("b", 0700), 0);
-    cr_expect_eq(stat("a", &st), 0);
+    for (int i = 0; i < 20; i++) {
+        kill(w.process, SIGUSR1);
+        frontend_tick(local_backend_frontend(b), clock_now_ns());
+        sched_yield();
+    }
+    cr_expect_eq(waiting_in(b), 1);
+    local_backend_hold(b, false);
+    cr_expect_eq(waiter_join(&w), error);
     stop(b);
 }
 
-Test(frontend_mount, a_signal_ends_a_read_that_waits_with_eintr, .timeout = 60)
+Test(frontend_mount, a_signal_with_a_handler_does_not_fail_a_change, .timeout = 60)
 {
-    struct local_backend *b = start_in(&after_read_index);
-    struct waiter w = {.kind = WAIT_STAT, .name = "a"};
-    struct stat st;
+    do_survive_signal(&at_once, (struct waiter){.kind = WAIT_MKDIR, .name = "a"}, 0);
+}
+
+Test(frontend_mount, a_signal_with_a_handler_does_not_fail_a_read, .timeout = 60)
+{
+    do_survive_signal(&after_read_index, (struct waiter){.kind = WAIT_STAT, .name = "a"}, ENOENT);
+}
+
+/* Without a quorum, the handler of an interactive program for Ctrl-C gets its turn. */
+static void do_interrupt_late(const struct local_backend_config *config, struct waiter w)
+{
+    struct local_backend *b = start_in(config);
     start_waiting(b, &w);
     kill(w.process, SIGUSR1);
+    tick_until_answered(b, INTERRUPT_PATIENCE_NS);
     cr_expect_eq(waiter_join(&w), EINTR);
+    local_backend_wait_cancelled(b, 1);
     local_backend_hold(b, false);
-    expect_errno(ENOENT, stat("b", &st));
+    stop(b);
+}
+
+Test(frontend_mount, a_change_that_waits_long_ends_with_eintr_by_any_signal, .timeout = 60)
+{
+    do_interrupt_late(&at_once, (struct waiter){.kind = WAIT_MKDIR, .name = "a"});
+}
+
+Test(frontend_mount, a_read_that_waits_long_ends_with_eintr_by_any_signal, .timeout = 60)
+{
+    do_interrupt_late(&after_read_index, (struct waiter){.kind = WAIT_STAT, .name = "a"});
+}
+
+/* No tick: at once. */
+static void do_die(const struct local_backend_config *config, struct waiter w, int number)
+{
+    struct local_backend *b = start_in(config);
+    start_waiting(b, &w);
+    kill(w.process, number);
+    cr_expect_eq(waiter_join(&w), 255, "signal %d", number);
+    local_backend_wait_cancelled(b, 1);
+    local_backend_hold(b, false);
+    stop(b);
+}
+
+Test(frontend_mount, ctrl_c_ends_a_program_without_a_handler_at_once, .timeout = 60)
+{
+    do_die(&at_once, (struct waiter){.kind = WAIT_MKDIR, .name = "a"}, SIGINT);
+}
+
+Test(frontend_mount, ctrl_c_ends_a_program_that_reads_at_once, .timeout = 60)
+{
+    do_die(&after_read_index, (struct waiter){.kind = WAIT_STAT, .name = "a"}, SIGINT);
+}
+
+/* Its core comes first: the kernel keeps the signal as it is. */
+Test(frontend_mount, a_signal_that_leaves_a_core_ends_a_program_at_once, .timeout = 60)
+{
+    do_die(&at_once, (struct waiter){.kind = WAIT_MKDIR, .name = "a"}, SIGQUIT);
+}
+
+Test(frontend_mount, kill_ends_a_program_at_once, .timeout = 60)
+{
+    do_die(&at_once, (struct waiter){.kind = WAIT_MKDIR, .name = "a"}, SIGKILL);
+}
+
+/* The kernel sends INTERRUPT for the first signal alone. */
+Test(frontend_mount, a_program_killed_after_a_harmless_signal_ends_with_the_next_tick,
+     .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    struct waiter w = {.kind = WAIT_MKDIR, .name = "a"};
+    start_waiting(b, &w);
+    kill(w.process, SIGUSR1);
+    kill(w.process, SIGTERM);
+    tick_until_answered(b, 0);
+    cr_expect_eq(waiter_join(&w), 255);
+    local_backend_hold(b, false);
+    stop(b);
+}
+
+/* No permission of the VFS's own is looked up on the way to it. */
+Test(frontend_mount, a_security_attribute_is_read_after_a_read_index_like_any, .timeout = 60)
+{
+    struct local_backend *b = start_in(&after_read_index);
+    write_whole("a", "");
+    int fd = open("a", O_RDONLY);
+    struct waiter w = {.kind = WAIT_GETXATTR, .name = "security.x", .fd = fd};
+    start_waiting(b, &w);
+    local_backend_hold(b, false);
+    cr_expect_eq(waiter_join(&w), ENODATA);
+    close(fd);
     stop(b);
 }
 
@@ -593,6 +776,91 @@ Test(frontend_mount, umount_is_told_to_the_node, .timeout = 60)
     struct local_backend *b = local_backend_start(&at_once);
     cr_expect_eq(umount(local_backend_mountpoint(b)), 0);
     local_backend_wait_unmounted(b);
+    local_backend_stop(b);
+}
+
+/* ---- mounted, and mounted again ---- */
+
+static int descriptor_count(void)
+{
+    DIR *d = opendir("/proc/self/fd");
+    int count = 0;
+    while (readdir(d))
+        count++;
+    closedir(d);
+    return count;
+}
+
+Test(frontend_mount, a_frontend_that_does_not_start_closes_the_device, .timeout = 60)
+{
+    struct local_backend *b = local_backend_start(&at_once);
+    int before = descriptor_count();
+    int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    struct frontend_config config = local_backend_frontend_config(b, fd);
+    struct frontend *f;
+    config.mountpoint = "/nowhere";
+    cr_expect_eq(frontend_start(&config, &f), -ENOENT);
+    cr_expect_eq(descriptor_count(), before);
+    local_backend_stop(b);
+}
+
+/* The next mount has the number of the one before. */
+Test(frontend_mount, the_end_of_an_unmounted_frontend_leaves_the_next_mount_alone, .timeout = 60)
+{
+    struct local_backend *b = local_backend_start(&at_once);
+    struct frontend *former = local_backend_frontend(b);
+    struct stat one, two;
+    cr_expect_eq(stat(local_backend_mountpoint(b), &one), 0);
+    cr_expect(frontend_is_mounted(former));
+    cr_expect_eq(umount(local_backend_mountpoint(b)), 0);
+    cr_expect(!frontend_is_mounted(former));
+    local_backend_wait_unmounted(b);
+    cr_expect(frontend_has_ended(former));
+
+    local_backend_mount(b);
+    cr_expect_eq(stat(local_backend_mountpoint(b), &two), 0);
+    cr_expect_eq(one.st_dev, two.st_dev, "the test proves nothing");
+    cr_expect(!frontend_is_mounted(former));
+    cr_expect(frontend_stop(former));
+    cr_expect(frontend_is_mounted(local_backend_frontend(b)));
+    cr_expect_eq(chdir(local_backend_mountpoint(b)), 0);
+    write_whole("a", "served");
+    expect_whole("a", "served");
+    stop(b);
+}
+
+Test(frontend_mount, a_lazy_umount_under_an_open_file_is_seen, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    write_whole("a", "kept");
+    cr_expect(frontend_is_mounted(local_backend_frontend(b)));
+    cr_expect_eq(umount2(local_backend_mountpoint(b), MNT_DETACH), 0);
+    cr_expect(!frontend_is_mounted(local_backend_frontend(b)));
+    expect_whole("a", "kept"); /* through the working directory */
+    stop(b);
+}
+
+Test(frontend_mount, what_loses_its_name_while_nothing_is_mounted_is_freed, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    write_whole("a", "x");
+    cr_expect_eq(chdir("/"), 0);
+    local_backend_unmount(b);
+    foreign_unlink(b, "a");
+    local_backend_settle(b);
+    local_backend_stop(b);
+}
+
+Test(frontend_mount, what_was_open_without_a_name_is_freed_after_umount, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    write_whole("a", "x");
+    int fd = open("a", O_RDONLY);
+    cr_expect_eq(unlink("a"), 0);
+    cr_expect_eq(chdir("/"), 0);
+    local_backend_unmount(b); /* detached, and aborted */
+    local_backend_settle(b);
+    close(fd);
     local_backend_stop(b);
 }
 
@@ -684,32 +952,67 @@ static int make_haste(int me)
     return 0;
 }
 
-/* Signals, time-outs and completions race for each call; a second answer, or a use of a request
- * after its end, is the sanitizers' and libfuse's to find; a missing one hangs. */
-Test(frontend_mount, each_call_is_answered_once_whoever_comes_first, .timeout = 120)
+/* Until it is killed. */
+static void make_haste_until_killed(int me)
+{
+    struct stat st;
+    for (int i = 0;; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "doomed-%d-%d", me, i);
+        mkdir(name, 0700);
+        stat(name, &st);
+    }
+}
+
+static void start_haste(struct local_backend *b, pid_t *process, int me, bool doomed)
+{
+    *process = local_backend_fork(b);
+    if (*process > 0)
+        return;
+    if (doomed)
+        make_haste_until_killed(me);
+    _exit(make_haste(me));
+}
+
+/* Signals, time-outs, deaths and completions race for each call; a second answer, or a use of a
+ * request after its end, is the sanitizers' and libfuse's to find; a missing one hangs. */
+static void do_haste(uint64_t timeo_ns, uint64_t later_ns)
 {
     struct local_backend *b =
-        start_in(&(struct local_backend_config){.reads_wait = true, .timeo_ns = NS_PER_MS});
-    pid_t processes[HASTE_PROCESSES];
-    struct frontend_view view;
+        start_in(&(struct local_backend_config){.reads_wait = true, .timeo_ns = timeo_ns});
+    pid_t processes[HASTE_PROCESSES], doomed;
+    int status;
     signal(SIGUSR1, SIG_IGN); /* until the child has its handler */
-    for (int i = 0; i < HASTE_PROCESSES; i++) {
-        processes[i] = local_backend_fork(b);
-        if (processes[i] == 0)
-            _exit(make_haste(i));
-    }
+    for (int i = 0; i < HASTE_PROCESSES; i++)
+        start_haste(b, &processes[i], i, false);
+    start_haste(b, &doomed, 0, true);
     for (int i = 0; i < 3000; i++) {
         kill(processes[i % HASTE_PROCESSES], SIGUSR1);
         if (i % 8 == 0)
-            frontend_tick(local_backend_frontend(b), clock_now_ns());
+            frontend_tick(local_backend_frontend(b), clock_now_ns() + later_ns);
+        if (i % 50 == 49) {
+            kill(doomed, SIGKILL);
+            waitpid(doomed, &status, 0);
+            start_haste(b, &doomed, i, true);
+        }
         sched_yield();
     }
+    kill(doomed, SIGKILL);
+    waitpid(doomed, &status, 0);
     for (int i = 0; i < HASTE_PROCESSES; i++) {
-        int status;
         waitpid(processes[i], &status, 0);
         cr_expect_eq(status, 0, "status %x", status);
     }
-    frontend_view(local_backend_frontend(b), &view);
-    cr_expect_eq(view.waiting, 0);
+    cr_expect_eq(waiting_in(b), 0);
     stop(b);
+}
+
+Test(frontend_mount, each_call_is_answered_once_whoever_comes_first, .timeout = 120)
+{
+    do_haste(NS_PER_MS, 0);
+}
+
+Test(frontend_mount, each_call_is_answered_once_also_when_interrupted_late, .timeout = 120)
+{
+    do_haste(0, INTERRUPT_PATIENCE_NS);
 }

@@ -2,7 +2,15 @@
 
 #include <criterion/criterion.h>
 
-#define INO UINT64_C(17)
+#define INO   UINT64_C(17)
+#define MOUNT UINT64_C(1) /* the first */
+
+static struct inode_refs *mounted(void)
+{
+    struct inode_refs *refs = inode_refs_new();
+    cr_assert_eq(inode_refs_begin(refs), MOUNT);
+    return refs;
+}
 
 static size_t gather_one(struct inode_refs *refs, uint64_t *ino)
 {
@@ -28,15 +36,15 @@ static void expect_never_gathered(struct inode_refs *refs)
 
 Test(inode_refs, holds_an_inode_until_the_last_lookup_is_forgotten)
 {
-    struct inode_refs *refs = inode_refs_new();
+    struct inode_refs *refs = mounted();
     cr_expect(!inode_refs_holds(refs, INO));
-    inode_refs_get(refs, INO);
-    inode_refs_get(refs, INO);
-    inode_refs_get(refs, INO);
-    inode_refs_put(refs, INO, 2);
+    inode_refs_get(refs, MOUNT, INO);
+    inode_refs_get(refs, MOUNT, INO);
+    inode_refs_get(refs, MOUNT, INO);
+    inode_refs_put(refs, MOUNT, INO, 2);
     cr_expect(inode_refs_holds(refs, INO));
     cr_expect_eq(inode_refs_count(refs), 1);
-    inode_refs_put(refs, INO, 1);
+    inode_refs_put(refs, MOUNT, INO, 1);
     cr_expect(!inode_refs_holds(refs, INO));
     cr_expect_eq(inode_refs_count(refs), 0);
     inode_refs_free(refs);
@@ -44,10 +52,10 @@ Test(inode_refs, holds_an_inode_until_the_last_lookup_is_forgotten)
 
 Test(inode_refs, survives_a_forget_of_more_than_was_given)
 {
-    struct inode_refs *refs = inode_refs_new();
-    inode_refs_put(refs, 1, 1); /* the root is never looked up */
-    inode_refs_get(refs, INO);
-    inode_refs_put(refs, INO, UINT64_MAX);
+    struct inode_refs *refs = mounted();
+    inode_refs_put(refs, MOUNT, 1, 1); /* the root is never looked up */
+    inode_refs_get(refs, MOUNT, INO);
+    inode_refs_put(refs, MOUNT, INO, UINT64_MAX);
     cr_expect(!inode_refs_holds(refs, INO));
     cr_expect_eq(inode_refs_count(refs), 0);
     inode_refs_free(refs);
@@ -55,16 +63,16 @@ Test(inode_refs, survives_a_forget_of_more_than_was_given)
 
 Test(inode_refs, never_gathers_what_has_a_name)
 {
-    struct inode_refs *refs = inode_refs_new();
-    inode_refs_get(refs, INO);
-    inode_refs_put(refs, INO, 1);
+    struct inode_refs *refs = mounted();
+    inode_refs_get(refs, MOUNT, INO);
+    inode_refs_put(refs, MOUNT, INO, 1);
     expect_never_gathered(refs);
     inode_refs_free(refs);
 }
 
 Test(inode_refs, gathers_an_orphan_that_the_kernel_never_held)
 {
-    struct inode_refs *refs = inode_refs_new();
+    struct inode_refs *refs = mounted();
     cr_expect_eq(inode_refs_orphaned(refs, INO), 0);
     expect_gathered(refs, INO);
     inode_refs_free(refs);
@@ -72,11 +80,11 @@ Test(inode_refs, gathers_an_orphan_that_the_kernel_never_held)
 
 Test(inode_refs, gathers_an_orphan_once_the_kernel_forgot_it)
 {
-    struct inode_refs *refs = inode_refs_new();
-    inode_refs_get(refs, INO);
+    struct inode_refs *refs = mounted();
+    inode_refs_get(refs, MOUNT, INO);
     inode_refs_orphaned(refs, INO);
     expect_never_gathered(refs);
-    inode_refs_put(refs, INO, 1);
+    inode_refs_put(refs, MOUNT, INO, 1);
     expect_gathered(refs, INO);
     inode_refs_free(refs);
 }
@@ -85,13 +93,13 @@ Test(inode_refs, gathers_an_orphan_once_the_kernel_forgot_it)
  * 3. The lookup counts it and answers: the kernel may open it now. */
 Test(inode_refs, keeps_an_orphan_that_a_lookup_in_flight_gives_to_the_kernel)
 {
-    struct inode_refs *refs = inode_refs_new();
+    struct inode_refs *refs = mounted();
     uint64_t got;
     inode_refs_orphaned(refs, INO);
     cr_expect_eq(gather_one(refs, &got), 0);
-    inode_refs_get(refs, INO);
+    inode_refs_get(refs, MOUNT, INO);
     expect_never_gathered(refs);
-    inode_refs_put(refs, INO, 1);
+    inode_refs_put(refs, MOUNT, INO, 1);
     expect_gathered(refs, INO);
     inode_refs_free(refs);
 }
@@ -100,7 +108,7 @@ Test(inode_refs, gathers_many_orphans_in_pieces_and_each_once)
 {
     enum { COUNT = 10000, ROOM = 999 };
     static bool seen[COUNT + 1];
-    struct inode_refs *refs = inode_refs_new();
+    struct inode_refs *refs = mounted();
     uint64_t inos[ROOM];
     size_t total = 0, count;
     for (uint64_t ino = 1; ino <= COUNT; ino++)
@@ -115,5 +123,44 @@ Test(inode_refs, gathers_many_orphans_in_pieces_and_each_once)
         }
     }
     cr_expect_eq(total, COUNT);
+    inode_refs_free(refs);
+}
+
+Test(inode_refs, gathers_an_orphan_where_nothing_was_ever_mounted)
+{
+    struct inode_refs *refs = inode_refs_new();
+    cr_expect_eq(inode_refs_orphaned(refs, INO), 0);
+    expect_gathered(refs, INO);
+    inode_refs_free(refs);
+}
+
+Test(inode_refs, the_end_of_the_mount_lets_go_of_all_that_it_held)
+{
+    struct inode_refs *refs = mounted();
+    inode_refs_get(refs, MOUNT, INO);
+    inode_refs_get(refs, MOUNT, INO + 1);
+    inode_refs_orphaned(refs, INO);
+    inode_refs_end(refs, MOUNT);
+    cr_expect_eq(inode_refs_count(refs), 0);
+    cr_expect(!inode_refs_holds(refs, INO + 1));
+    expect_gathered(refs, INO);
+    inode_refs_free(refs);
+}
+
+/* A worker of the former mount may hang in the kernel while the next one begins. */
+Test(inode_refs, what_comes_late_from_a_former_mount_does_not_count)
+{
+    struct inode_refs *refs = mounted();
+    inode_refs_get(refs, MOUNT, INO);
+    uint64_t next = inode_refs_begin(refs);
+    cr_expect_eq(inode_refs_count(refs), 0);
+    inode_refs_get(refs, next, INO);
+    inode_refs_put(refs, MOUNT, INO, 1);
+    inode_refs_end(refs, MOUNT);
+    cr_expect(inode_refs_holds(refs, INO));
+    cr_expect_eq(inode_refs_get(refs, MOUNT, INO + 1), 0);
+    cr_expect(!inode_refs_holds(refs, INO + 1));
+    inode_refs_put(refs, next, INO, 1);
+    cr_expect_eq(inode_refs_count(refs), 0);
     inode_refs_free(refs);
 }
