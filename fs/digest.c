@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/cursor.h"
 #include "fs/chunk.h"
+#include "fs/sessions.h"
 
 enum { TERM_BUFFER_SIZE = 1024 };
 
@@ -67,7 +68,9 @@ static int sum_db(const struct store *s, MDB_txn *txn, enum db db, uint64_t sum[
             mdb_cursor_close(cursor);
             return -EBADMSG;
         }
-        digest_add(sum, digest_term(db, key, value));
+        bool is_meta = db == DB_SESSIONS && key.mv_size != SESSION_KEY_SIZE;
+        if (!is_meta)
+            digest_add(sum, digest_term(db, key, value));
     }
     mdb_cursor_close(cursor);
     return rc == MDB_NOTFOUND ? 0 : store_errno(rc);

@@ -15,6 +15,8 @@ int sessions_load(struct store *s)
         return store_errno(rc);
     MDB_val key, value;
     while ((rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_NEXT))) == 0) {
+        if (key.mv_size != SESSION_KEY_SIZE)
+            continue; /* the meta record */
         rc = session_decode(s->sessions, value.mv_data, value.mv_size);
         if (rc)
             break;
@@ -28,7 +30,7 @@ int sessions_load(struct store *s)
 static int session_write(struct store *s, struct session *session)
 {
     ASSERT(session->node != 0);
-    uint8_t key[8], value[SESSION_ENCODED_MAX];
+    uint8_t key[SESSION_KEY_SIZE], value[SESSION_ENCODED_MAX];
     record_key_u64(key, session->node);
     size_t size = session_encode(session, value);
     ASSERT(size <= sizeof value);

@@ -5,6 +5,8 @@
 
 #include "fs/state.h"
 
+enum { SESSION_KEY_SIZE = 8 }; /* unlike the key of the meta record, which is in the same tree */
+
 /* Fill the table from the open batch, whatever it held before. */
 int sessions_load(struct store *s);
 int sessions_flush(struct store *s);

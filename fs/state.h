@@ -15,7 +15,7 @@
 
 /* Numbers enter the digest: never reuse one. */
 enum db {
-    DB_META = 0,
+    DB_META = 0, /* in one tree with the sessions: both change with each commit, on one page */
     DB_INODES = 1,
     DB_DIRENTS = 2,
     DB_COOKIES = 3,

@@ -38,7 +38,7 @@ static const char first_name[] = "store.1", unborn_name[] = "store.new";
 static const uint8_t meta_key[] = "meta";
 
 static const char *const db_names[DB_COUNT] = {
-    [DB_META] = "meta",       [DB_INODES] = "inodes",     [DB_DIRENTS] = "dirents",
+    [DB_META] = "sessions",   [DB_INODES] = "inodes",     [DB_DIRENTS] = "dirents",
     [DB_COOKIES] = "cookies", [DB_CHUNKS] = "chunks",     [DB_XATTRS] = "xattrs",
     [DB_ORPHANS] = "orphans", [DB_SESSIONS] = "sessions", [DB_STALE] = "stale",
 };
