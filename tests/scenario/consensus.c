@@ -367,6 +367,20 @@ Test(scenario, a_leader_whose_store_hangs_hands_over)
     end(c);
 }
 
+Test(scenario, a_leader_whose_log_hangs_hands_over)
+{
+    struct cluster *c = cluster_of(3);
+    uint32_t leader = cluster_elect(c, SOON), follower = other_than(leader, leader);
+    cr_assert(finishes(c, cluster_increment(c, follower, 0), SOON));
+    cluster_slow_disk(c, leader, 60 * NS_PER_S);
+    cr_expect(finishes(c, cluster_increment(c, follower, 0), SOON), "two others vote");
+    cluster_run(c, STUCK_NS + NS_PER_S);
+    cr_expect_neq(cluster_leader(c), leader);
+    cr_expect_lt(cluster_leader(c), 3);
+    cr_expect(finishes(c, cluster_increment(c, follower, 0), SOON));
+    end(c);
+}
+
 Test(scenario, a_member_catches_up_and_leads_where_the_one_ahead_cannot)
 {
     struct cluster *c = cluster_of(3);

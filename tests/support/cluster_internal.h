@@ -56,6 +56,12 @@ void *vector_grow(void *at, size_t *room, size_t count, size_t size);
         (v)->at[(v)->count++] = (value);                                                           \
     } while (0)
 
+/* The log holds all of @slot from record @records on. */
+struct logged {
+    uint64_t slot;
+    size_t records;
+};
+
 /* Reads numbered <= read may be answered once `slot` is applied. */
 struct read_index {
     uint64_t read, slot;
@@ -92,6 +98,9 @@ struct sim_node {
     size_t next_records;                  /* 0: none under way */
     VECTOR(struct pvalue) decided;        /* not yet applied: from decided_first on */
     size_t decided_first;
+    VECTOR(struct logged)
+    untold;        /* decided; the core hears that it is applied once the log has it */
+    uint64_t told; /* applied, as the core knows */
 
     /* client */
     uint64_t epoch, sequence, reads;

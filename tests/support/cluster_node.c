@@ -84,6 +84,7 @@ static void decide(struct cluster *c, struct sim_node *n, const struct pvalue *p
 {
     check_decision(c, n, p);
     vector_push(&n->decided, *p);
+    vector_push(&n->untold, ((struct logged){p->slot, n->log.count}));
     command_ref(p->command);
     if (n->apply_pending)
         return;
@@ -199,6 +200,23 @@ static void finish_checkpoint(struct sim_node *n)
     n->next_records = 0;
 }
 
+/* As the driver does: what the log has not got yet counts as not applied, so that a log that hangs
+ * looks like a store that does. */
+static void tell_applied(struct cluster *c, struct sim_node *n)
+{
+    size_t told = 0;
+    while (told < n->untold.count && n->untold.at[told].slot <= n->machine.applied &&
+           n->untold.at[told].records <= n->durable)
+        n->told = n->untold.at[told++].slot;
+    for (size_t i = told; i < n->untold.count; i++)
+        n->untold.at[i - told] = n->untold.at[i];
+    n->untold.count -= told;
+    struct event e = {.kind = EVENT_APPLIED};
+    e.applied.applied = n->told;
+    e.applied.checkpointed = n->checkpoint.state.applied;
+    node_step(c, n, &e);
+}
+
 void node_on_synced(struct cluster *c, struct sim_node *n)
 {
     n->is_syncing = false;
@@ -213,6 +231,7 @@ void node_on_synced(struct cluster *c, struct sim_node *n)
             n->held.at[kept++] = h;
     }
     n->held.count = kept;
+    tell_applied(c, n);
     start_sync(c, n);
 }
 
@@ -247,10 +266,7 @@ void node_on_apply(struct cluster *c, struct sim_node *n)
         n->next_records = n->log.count;
         finish_checkpoint(n);
     }
-    struct event e = {.kind = EVENT_APPLIED};
-    e.applied.applied = n->machine.applied;
-    e.applied.checkpointed = n->checkpoint.state.applied;
-    node_step(c, n, &e);
+    tell_applied(c, n);
 }
 
 /* ---- life and death ---- */
@@ -259,7 +275,7 @@ static void forget_applied(struct sim_node *n)
 {
     for (size_t i = n->decided_first; i < n->decided.count; i++)
         command_unref(n->decided.at[i].command);
-    n->decided.count = n->decided_first = 0;
+    n->decided.count = n->decided_first = n->untold.count = 0;
 }
 
 static void forget_held(struct sim_node *n)
@@ -361,7 +377,7 @@ void node_boot(struct cluster *c, struct sim_node *n)
     n->life_base = n->log.count;
     n->paxos = paxos_init(memory, &config, &r, n->log.count == 0, node_clock_ns(c, n));
     n->promised_seen = (struct ballot){0};
-    n->decided_seen = r.applied;
+    n->decided_seen = n->told = r.applied;
     n->up = true;
     n->paused_until_ns = n->hung_until_ns = 0;
     cluster_schedule(c, cluster_between(c, 1, 20 * NS_PER_MS), SIM_TICK, n);
@@ -384,6 +400,7 @@ void node_deinit(struct sim_node *n)
     free(n->last_of_slot.at);
     free(n->held.at);
     free(n->decided.at);
+    free(n->untold.at);
     free(n->open.at);
     free(n->indexes.at);
     free(n->voted.at);
