@@ -376,6 +376,7 @@ void frontend_view(struct frontend *f, struct frontend_view *view)
     uint64_t now = clock_now_ns();
     pthread_mutex_lock(&f->calls_lock);
     view->waiting = f->call_count;
+    view->interrupted = calls_interrupted_locked(f);
     view->oldest_ns = f->calls && now > f->calls->since_ns ? now - f->calls->since_ns : 0;
     pthread_mutex_unlock(&f->calls_lock);
     view->inodes_known = inode_refs_count(f->config.inodes);

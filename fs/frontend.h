@@ -52,6 +52,7 @@ void frontend_tick(struct frontend *f, uint64_t now_ns);
 
 struct frontend_view {
     uint32_t waiting;      /* requests not yet answered */
+    uint32_t interrupted;  /* of them: by a signal that did not end the caller */
     uint64_t oldest_ns;    /* how long the oldest of them has waited */
     uint64_t inodes_known; /* the kernel holds */
     uint64_t requests;     /* since the start */

@@ -190,6 +190,17 @@ void calls_fail(struct frontend *f, uint64_t now_ns, uint64_t timeo_ns)
     answer_all(failed, EIO);
 }
 
+uint32_t calls_interrupted_locked(const struct frontend *f)
+{
+    const struct call *c;
+    uint32_t count = 0;
+    DL_FOREACH(f->calls, c)
+    {
+        count += atomic_load(&c->interrupted);
+    }
+    return count;
+}
+
 void calls_interrupt(struct frontend *f, uint64_t now_ns)
 {
     struct call *interrupted = NULL, *c, *after;

@@ -67,6 +67,8 @@ void call_unref(struct call *c);
 
 /* Answer what waited longer than @timeo_ns with EIO; 0: everything. */
 void calls_fail(struct frontend *f, uint64_t now_ns, uint64_t timeo_ns);
+/* How many were interrupted by a signal that did not end the caller. Under calls_lock. */
+uint32_t calls_interrupted_locked(const struct frontend *f);
 /* Answer with EINTR what was interrupted and need not be patient any longer. */
 void calls_interrupt(struct frontend *f, uint64_t now_ns);
 

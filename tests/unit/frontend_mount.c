@@ -594,13 +594,20 @@ static uint32_t waiting_in(struct local_backend *b)
     return view.waiting;
 }
 
-/* INTERRUPT comes after the signal, and is seen nowhere: until the tick that ends the call. */
-static void tick_until_answered(struct local_backend *b, uint64_t later_ns)
+/* By a signal with a handler, and the INTERRUPT for it has come. */
+static void interrupt(struct local_backend *b, const struct waiter *w)
 {
-    while (waiting_in(b) > 0) {
-        frontend_tick(local_backend_frontend(b), clock_now_ns() + later_ns);
+    struct frontend_view view;
+    kill(w->process, SIGUSR1);
+    do {
         sched_yield();
-    }
+        frontend_view(local_backend_frontend(b), &view);
+    } while (view.interrupted == 0);
+}
+
+static void tick(struct local_backend *b, uint64_t later_ns)
+{
+    frontend_tick(local_backend_frontend(b), clock_now_ns() + later_ns);
 }
 
 /* Timers and children's ends, in git for one: on a local disk no such call ever fails with EINTR,
@@ -609,11 +616,8 @@ static void do_survive_signal(const struct local_backend_config *config, struct 
 {
     struct local_backend *b = start_in(config);
     start_waiting(b, &w);
-    for (int i = 0; i < 20; i++) {
-        kill(w.process, SIGUSR1);
-        frontend_tick(local_backend_frontend(b), clock_now_ns());
-        sched_yield();
-    }
+    interrupt(b, &w);
+    tick(b, 0);
     cr_expect_eq(waiting_in(b), 1);
     local_backend_hold(b, false);
     cr_expect_eq(waiter_join(&w), error);
@@ -635,8 +639,8 @@ static void do_interrupt_late(const struct local_backend_config *config, struct 
 {
     struct local_backend *b = start_in(config);
     start_waiting(b, &w);
-    kill(w.process, SIGUSR1);
-    tick_until_answered(b, INTERRUPT_PATIENCE_NS);
+    interrupt(b, &w);
+    tick(b, INTERRUPT_PATIENCE_NS);
     cr_expect_eq(waiter_join(&w), EINTR);
     local_backend_wait_cancelled(b, 1);
     local_backend_hold(b, false);
@@ -693,9 +697,9 @@ Test(frontend_mount, a_program_killed_after_a_harmless_signal_ends_with_the_next
     struct local_backend *b = start_in(&at_once);
     struct waiter w = {.kind = WAIT_MKDIR, .name = "a"};
     start_waiting(b, &w);
-    kill(w.process, SIGUSR1);
+    interrupt(b, &w);
     kill(w.process, SIGTERM);
-    tick_until_answered(b, 0);
+    tick(b, 0);
     cr_expect_eq(waiter_join(&w), 255);
     local_backend_hold(b, false);
     stop(b);
