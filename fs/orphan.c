@@ -283,6 +283,8 @@ static int reap_inode(struct store *s, uint64_t ino)
     int rc = inode_get(s, ino, &inode);
     if (rc == 0)
         rc = free_some(s, &inode, &is_done);
+    else if (rc == -ENOENT)
+        rc = -EIO; /* the store contradicts itself */
     return rc || !is_done ? rc : garbage_remove(s, RELEASED, ino);
 }
 

@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -244,4 +245,13 @@ Test(apply_orphan, reaping_is_bounded_whatever_is_asked_for)
     op_forget(&f, ino);
     op_reap(&f, UINT64_MAX);
     cr_expect_eq(usage().bytes, 10 * 4096);
+}
+
+Test(apply_orphan, no_more_are_forgotten_at_once_than_a_command_may_name)
+{
+    static uint8_t inos[8 * (FORGET_INOS_MAX + 1)];
+    struct fs_command c = {.op = FS_FORGET, .inos = inos, .ino_count = FORGET_INOS_MAX};
+    cr_expect_eq(store_fixture_apply(&f, &c).error, 0);
+    c.ino_count++;
+    cr_expect_eq(store_fixture_apply(&f, &c).error, EINVAL);
 }
