@@ -259,8 +259,10 @@ int store_apply(struct store *s, uint64_t slot, uint64_t time_ns, const struct c
     *result = (struct store_applied){.verdict = SESSION_SETTLED};
     s->meta.applied = slot;
     s->deletions_left = s->deletions_max;
-    if (time_ns > s->meta.time_ns)
-        s->meta.time_ns = time_ns;
+    /* A slot adopted from a former leader may carry an earlier time than the one before it. */
+    if (time_ns <= s->meta.time_ns)
+        time_ns = s->meta.time_ns + 1;
+    s->meta.time_ns = time_ns;
     if (command_is_noop(command))
         return 0;
 

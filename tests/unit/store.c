@@ -384,6 +384,32 @@ Test(store, bytes_that_are_no_command_are_an_agreed_EINVAL)
     cr_expect_eq(store_fixture_apply_bytes(&f, &command).verdict, SESSION_FENCED);
 }
 
+/* As when a slot that a former leader proposed is decided after the new leader's first. */
+Test(store, a_slot_with_an_earlier_time_than_the_one_before_gets_a_later_mtime)
+{
+    uint64_t ino = made(op_create(&f, ROOT, "a", 0644, 0));
+    op_write(&f, ino, 0, "old", 3, 0);
+    uint64_t before = store_fixture_attr(&f, ino).mtime_ns;
+    uint64_t times[] = {before - 5, before, 0};
+    for (size_t i = 0; i < ARRAY_COUNT(times); i++) {
+        struct fs_command c = {
+            .op = FS_WRITE, .ino = ino, .offset = 0, .data = "new", .data_size = 3};
+        uint8_t bytes[512];
+        struct command command = {.node = f.node, .epoch = f.epoch, .sequence = ++f.sequence};
+        command.low = command.sequence;
+        command.size = (uint32_t)fs_command_encode(&c, bytes, sizeof bytes);
+        command.bytes = bytes;
+        store_fixture_begin(&f);
+        struct store_applied applied;
+        cr_assert_eq(store_apply(f.store, ++f.slot, times[i], &command, &applied, NULL, NULL), 0);
+        store_fixture_commit(&f);
+        cr_assert_eq(applied.outcome.error, 0);
+        cr_expect_gt(applied.outcome.attr.mtime_ns, before, "case %zu", i);
+        before = applied.outcome.attr.mtime_ns;
+        cr_expect_eq(store_time_ns(f.store), before);
+    }
+}
+
 Test(store, a_session_is_not_opened_for_an_older_life)
 {
     store_fixture_session(&f, 1, 5);
