@@ -306,6 +306,8 @@ static void settle(struct history *h)
                      "liveness: not everything was decided everywhere after the faults ended");
     if (cluster_now_ns(h->c) - start_ns > settle_ns_max)
         settle_ns_max = cluster_now_ns(h->c) - start_ns;
+    if (cluster_failure(h->c))
+        return;
     /* And it still works. */
     uint64_t id = cluster_increment(h->c, 0, 0);
     cluster_run(h->c, 2 * NS_PER_S);
