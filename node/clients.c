@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/random.h>
 
 #include <utlist.h>
 
@@ -40,15 +39,13 @@ static struct command *own_command_new(uint64_t node_id, uint64_t epoch, uint8_t
     return &own->command;
 }
 
-int clients_init(struct clients *c, uint64_t node_id, void (*wake)(void *context), void *context)
+void clients_init(struct clients *c, uint64_t node_id, uint64_t life, void (*wake)(void *context),
+                  void *context)
 {
-    *c = (struct clients){.node_id = node_id, .sequence_next = 1, .low = 1};
-    if (getrandom(&c->nonce, sizeof c->nonce, 0) != sizeof c->nonce)
-        return -EIO;
+    *c = (struct clients){.node_id = node_id, .life = life, .sequence_next = 1, .low = 1};
     c->wake = wake;
     c->wake_context = context;
     pthread_mutex_init(&c->lock, NULL);
-    return 0;
 }
 
 void clients_deinit(struct clients *c)
@@ -93,7 +90,7 @@ void clients_cancel(struct clients *c, struct request *r)
 
 struct command *clients_session_open(struct clients *c)
 {
-    struct fs_command open = {.op = FS_SESSION_OPEN, .nonce = c->nonce};
+    struct fs_command open = {.op = FS_SESSION_OPEN, .nonce = c->life};
     uint8_t *bytes = malloc(COMMAND_SIZE_MAX);
     if (!bytes)
         return NULL;
@@ -141,14 +138,11 @@ static bool on_session_opened(struct clients *c, const struct command *command,
                               const struct store_applied *result)
 {
     struct fs_command open;
-    if (fs_command_decode(command->bytes, command->size, &open) < 0 || open.nonce != c->nonce)
+    if (fs_command_decode(command->bytes, command->size, &open) < 0 || open.nonce != c->life)
         return false; /* of a former life */
     if (result->outcome.error) {
-        log_event(LOG_ERROR,
-                  "event=session_refused errno=%d what_to_do=\"the cluster remembers %d "
-                  "hosts, its limit: retire one\"",
-                  result->outcome.error, SESSIONS_MAX);
-        return false;
+        atomic_store(&c->refused, true);
+        return true;
     }
     pthread_mutex_lock(&c->lock);
     c->epoch = result->outcome.epoch;

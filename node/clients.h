@@ -9,8 +9,9 @@
 #ifndef NODE_CLIENTS_H
 #define NODE_CLIENTS_H
 
-#include <stdbool.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 
 #include "consensus/command.h"
 #include "fs/request.h"
@@ -27,7 +28,8 @@ struct stages {
 };
 
 struct clients {
-    uint64_t node_id, nonce;
+    uint64_t node_id, life;
+    _Atomic bool refused; /* the cluster knows a later life of this node: a copy of its directory */
     void (*wake)(void *context);
     void *wake_context;
     pthread_mutex_t lock;    /* of what follows */
@@ -41,7 +43,8 @@ struct clients {
 };
 
 /* @wake is called (any thread) when clients_next() may have something. */
-int clients_init(struct clients *c, uint64_t node_id, void (*wake)(void *context), void *context);
+void clients_init(struct clients *c, uint64_t node_id, uint64_t life, void (*wake)(void *context),
+                  void *context);
 void clients_deinit(struct clients *c);
 
 /* Any thread. Fails the request at once when the node is stopping or it is cancelled already. */

@@ -485,6 +485,33 @@ bool config_is_formed(const struct config *c)
     return true;
 }
 
+/* ---- life ---- */
+
+int config_life(const char *dir, uint64_t *life)
+{
+    char text[CONFIG_SIZE_MAX];
+    *life = 0;
+    int rc = read_file(dir, "life", text);
+    if (rc == -ENOENT)
+        return 0;
+    if (rc < 0)
+        return rc;
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    if (errno || end == text || strcmp(end, "\n") != 0 || value == 0)
+        return -EBADMSG;
+    *life = value;
+    return 0;
+}
+
+int config_begin_life(const char *dir, uint64_t life)
+{
+    char text[32];
+    int size = snprintf(text, sizeof text, "%" PRIu64 "\n", life);
+    return write_file(dir, "life", text, (size_t)size, 0);
+}
+
 /* ---- init and lock ---- */
 
 /* 0: empty, but for what an init that crashed left; -EEXIST; -ENOTEMPTY. */

@@ -1,7 +1,8 @@
 /* node/config.h: the state directory: what `paxfs init` writes and `paxfsd` reads.
  *
- *   config      key=value lines: version, cluster_id, node_id, name, listen, member=NAME=ADDR (each)
- *   members     node ids pinned for each member, written by the daemon when all have met once
+ *   config      key=value lines: version, cluster_id, node_id, name, listen, member=NAME=ADDR
+ * (each) members     node ids pinned for each member, written by the daemon when all have met once
+ *   life        how often a daemon has started on this directory
  *   lock        flock()ed by the daemon, so that a second one refuses
  *   admin.sock  admin requests (rpc/admin.h)
  *   wal/        the log (node/wal.h)
@@ -25,15 +26,16 @@ struct config_member {
 struct config {
     uint64_t cluster_id;
     uint64_t node_id;
-    uint32_t self, member_count; /* members are sorted by name: the index is the same on every host */
+    uint32_t self,
+        member_count; /* members are sorted by name: the index is the same on every host */
     struct config_member members[MEMBERS_MAX];
 };
 
 /* Parse "n1=A:P,n2=A:P" into @c->members, sorted by name; finds @name. 0 or -EINVAL with @error. */
 int config_parse_cluster(struct config *c, const char *cluster, const char *name, char *error,
                          size_t error_size);
-/* Create @dir (mode 0700) with a new random node id. -EEXIST when it holds a config already (nothing
- * is changed), -ENOTEMPTY when it holds something else; @error is what a person reads. */
+/* Create @dir (mode 0700) with a new random node id. -EEXIST when it holds a config already
+ * (nothing is changed), -ENOTEMPTY when it holds something else; @error is what a person reads. */
 int config_init(const char *dir, struct config *c, char *error, size_t error_size);
 /* Read config and members. 0; -ENOENT: not a state directory; -EBADMSG: damaged or of a later
  * version; other -errno; @error is what a person reads: what, why, what to do. */
@@ -42,6 +44,10 @@ int config_load(const char *dir, struct config *c, char *error, size_t error_siz
 int config_pin_members(const char *dir, const struct config *c);
 /* True when every member's id is pinned. */
 bool config_is_formed(const struct config *c);
+/* How many daemons have started on @dir: 0 before the first. 0, -EBADMSG, -errno. */
+int config_life(const char *dir, uint64_t *life);
+/* Durably begin life number @life. 0 or -errno. */
+int config_begin_life(const char *dir, uint64_t life);
 /* Take STATE/lock. Returns a descriptor to keep open; -EWOULDBLOCK: another daemon has it. */
 int config_lock(const char *dir);
 

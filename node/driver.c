@@ -12,10 +12,13 @@ struct driver {
     struct paxos *paxos;
     struct driver_edges edges;
     uint32_t self;
-    uint64_t durable;         /* highest PERSIST number known durable */
-    struct held_list held;    /* wait for a PERSIST */
-    struct held_list to_self; /* wait for their turn */
-    bool appended;            /* records since the last commit */
+    uint64_t durable;                 /* highest PERSIST number known durable */
+    uint64_t persisted;               /* highest PERSIST number given to the log */
+    uint64_t decided, logged;         /* highest slot decided; highest with its records durable */
+    uint64_t records[SLOTS_HELD_MAX]; /* of slots logged+1..decided: the last PERSIST they need */
+    struct held_list held;            /* wait for a PERSIST */
+    struct held_list to_self;         /* wait for their turn */
+    bool appended;                    /* records since the last commit */
     struct paxos_view view;
     struct peer_message outgoing;
     struct effects effects; /* large: last */
@@ -33,6 +36,7 @@ int driver_new(const struct paxos_config *config, const struct paxos_recovered *
     }
     d->edges = *edges;
     d->self = config->self;
+    d->decided = d->logged = recovered->applied;
     held_list_init(&d->held);
     held_list_init(&d->to_self);
     effects_init(&d->effects);
@@ -111,18 +115,34 @@ static void log_note(struct driver *d, const struct note *note)
               (unsigned long long)note->slot);
 }
 
+static void advance_logged(struct driver *d)
+{
+    while (d->logged < d->decided && d->records[(d->logged + 1) % SLOTS_HELD_MAX] <= d->durable)
+        d->logged++;
+}
+
+static void perform_decide(struct driver *d, const struct pvalue *decided)
+{
+    d->decided = decided->slot;
+    ASSERT(d->decided - d->logged <= SLOTS_HELD_MAX); /* the core holds no more than that */
+    d->records[d->decided % SLOTS_HELD_MAX] = d->persisted;
+    advance_logged(d);
+    storer_apply(d->edges.storer, decided, d->persisted);
+}
+
 static void perform(struct driver *d, const struct effect *e)
 {
     switch (e->kind) {
     case EFFECT_PERSIST:
         logger_append(d->edges.logger, &e->persist);
         d->appended = true;
+        d->persisted = e->persist.number;
         break;
     case EFFECT_SEND:
         perform_send(d, &e->send);
         break;
     case EFFECT_DECIDE:
-        storer_apply(d->edges.storer, &e->decide);
+        perform_decide(d, &e->decide);
         break;
     case EFFECT_READ_READY:
         d->edges.on_read_ready(d->edges.context, e->read_ready.read, e->read_ready.slot);
@@ -187,6 +207,7 @@ void driver_flush(struct driver *d)
 void driver_on_durable(struct driver *d, uint64_t number)
 {
     d->durable = number;
+    advance_logged(d);
     struct held *h;
     while ((h = held_list_take(&d->held, number))) {
         struct send send = {.to = h->to, .after = 0, .message = h->message};
@@ -209,6 +230,11 @@ void driver_on_decisions(struct driver *d, uint32_t to, struct pvalue *pvalues, 
     }
     for (uint32_t i = 0; i < count; i++)
         command_unref(pvalues[i].command);
+}
+
+uint64_t driver_logged(const struct driver *d)
+{
+    return d->logged;
 }
 
 const struct paxos_view *driver_view(const struct driver *d)

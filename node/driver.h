@@ -43,6 +43,10 @@ void driver_on_durable(struct driver *d, uint64_t number);
 /* The log thread read decided slots for member @to; takes the command references. */
 void driver_on_decisions(struct driver *d, uint32_t to, struct pvalue *pvalues, uint32_t count);
 
+/* Every slot <= it has its records durably in this node's log. What the core hears as applied, and
+ * what a checkpoint covers, must not be above: else this node would call slots decided that its log
+ * cannot serve, or holds a lost vote for; and memory would grow while the log's disk is slow. */
+uint64_t driver_logged(const struct driver *d);
 const struct paxos_view *driver_view(const struct driver *d);
 
 #endif

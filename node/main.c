@@ -219,6 +219,8 @@ static int open_node(struct node *n, char *error, size_t error_size)
     n->inodes = inode_refs_new();
     ASSERT(n->inodes);
     forgets_init(&n->forgets, n->inodes, serving_submit, n);
+    pthread_mutex_init(&n->durable_lock, NULL);
+    pthread_cond_init(&n->durable_moved, NULL);
     queue_init(&n->from_log, SIZE_MAX,
                SIZE_MAX); /* an answer for each EFFECT_FETCH, which are bounded */
     queue_init(&n->digests, DIGESTS_KEPT, SIZE_MAX);
@@ -232,8 +234,8 @@ static int open_node(struct node *n, char *error, size_t error_size)
     n->applied_seen = store_applied(n->store);
     n->checkpointed_seen = store_checkpointed(n->store);
     struct storer_callbacks storer = serving_storer_callbacks(n);
-    if ((rc = clients_init(&n->clients, n->config.node_id, serving_wake, n)) < 0 ||
-        (rc = reads_init(&n->reads, n->store, serving_wake, n)) < 0 ||
+    clients_init(&n->clients, n->config.node_id, n->life, serving_wake, n);
+    if ((rc = reads_init(&n->reads, n->store, serving_wake, n)) < 0 ||
         (rc = storer_start(n->store, n->config.node_id, &storer, &n->storer)) < 0) {
         snprintf(error, error_size, "cannot start: %s", strerror(-rc));
         return rc;
@@ -271,7 +273,8 @@ static int serve(struct node *n, const struct options *o)
     if (n->driver)
         driver_free(n->driver);
     clients_deinit(&n->clients);
-    store_close(n->store);
+    if (n->exit_code == 0) /* with a broken disk there may be a checkpoint that never ends */
+        store_close(n->store);
     inode_refs_free(n->inodes);
     uv_loop_close(&n->loop);
     if (o->pid_file)
@@ -293,16 +296,19 @@ int main(int argc, char **argv)
     if (!state_dir)
         return complain(o.state_dir, strerror(errno), "make it with `paxfs init --state DIR`");
     node.state_dir = state_dir;
-    rc = config_load(state_dir, &node.config, error, sizeof error);
+    rc = config_load(state_dir, &node.config, error, sizeof error); /* before a lock file is made */
     if (rc < 0)
         return complain(state_dir, error, "");
-    log_set_node(node.config.members[node.config.self].name);
     int lock = config_lock(state_dir);
     if (lock < 0)
         return complain(state_dir,
                         lock == -EWOULDBLOCK ? "another paxfsd runs on this state directory"
                                              : strerror(-lock),
                         lock == -EWOULDBLOCK ? "use that one, or stop it (paxfs stop)" : "");
+    rc = config_load(state_dir, &node.config, error, sizeof error); /* as the last daemon left it */
+    if (rc < 0)
+        return complain(state_dir, error, "");
+    log_set_node(node.config.members[node.config.self].name);
     signal(SIGPIPE, SIG_IGN);
     umask(0077);
     if (!o.foreground && go_to_background(state_dir))

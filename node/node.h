@@ -75,6 +75,7 @@ struct node {
 
     struct store *store;
     struct wal_recovered recovered;
+    uint64_t life;             /* how many daemons started on this directory, this one included */
     struct accepted *accepted; /* until the core has it */
     struct logger *logger;
     struct storer *storer;
@@ -85,6 +86,10 @@ struct node {
     struct reads reads;
     pthread_t loop_thread;
     bool pins_conflict; /* a member is not who it was: said in status */
+
+    pthread_mutex_t durable_lock; /* the checkpoint thread waits for the log */
+    pthread_cond_t durable_moved;
+    bool log_failed;
 
     /* set by other threads, taken by the loop after uv_async_send(&wake) */
     _Atomic uint64_t durable;
@@ -99,7 +104,7 @@ struct node {
     uint64_t ticks;
     uint64_t durable_seen, applied_seen, checkpointed_seen;
 
-    struct inode_refs *inodes;     /* what the kernel holds, one mount after the other */
+    struct inode_refs *inodes; /* what the kernel holds, one mount after the other */
     struct forgets forgets;
     bool threads_left;             /* of a former mount: they hang, and may still use the store */
     pthread_mutex_t frontend_lock; /* the store thread uses it; the loop replaces it */
@@ -130,6 +135,10 @@ int node_open_edges(struct node *n, char *error, size_t error_size);
 int node_start_core(struct node *n);
 
 /* forming */
+/* Hash of the members' ids as known; 0 while one is not. */
+uint64_t forming_met(const struct node *n);
+/* A member told what it has met: form, if all agree. */
+void forming_on_status(struct node *n);
 void forming_fill_hello(void *context, struct peer_hello *hello);
 const char *forming_on_hello(void *context, uint32_t index, const struct peer_hello *hello);
 
@@ -160,6 +169,7 @@ void mounts_release(struct node *n, void (*done)(struct node *n));
 /* status */
 void status_on_request(struct node *n, struct admin_request *r);
 void status_on_verify(struct node *n, struct admin_request *r);
+void status_tell_peers(struct node *n);
 /* Twice a second: tell the peers, ask for digests, end verifications that take too long. */
 void status_tick(struct node *n);
 void status_on_peer(struct node *n, uint32_t index, const struct peer_status *status);

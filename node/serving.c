@@ -116,22 +116,27 @@ static void on_store_failure(void *context, const char *doing, int error)
     uv_async_send(&n->wake);
 }
 
-struct storer_callbacks serving_storer_callbacks(struct node *n)
-{
-    return (struct storer_callbacks){.context = n,
-                                     .on_result = on_result,
-                                     .on_change = on_change,
-                                     .on_progress = on_progress,
-                                     .on_failure = on_store_failure};
-}
-
 /* ---- from the log thread ---- */
 
 static void on_durable(void *context, uint64_t number)
 {
     struct node *n = context;
+    pthread_mutex_lock(&n->durable_lock);
     atomic_store(&n->durable, number);
+    pthread_mutex_unlock(&n->durable_lock);
+    pthread_cond_signal(&n->durable_moved);
     uv_async_send(&n->wake);
+}
+
+static bool wait_durable(void *context, uint64_t number)
+{
+    struct node *n = context;
+    pthread_mutex_lock(&n->durable_lock);
+    while (atomic_load(&n->durable) < number && !n->log_failed)
+        pthread_cond_wait(&n->durable_moved, &n->durable_lock);
+    bool is_durable = atomic_load(&n->durable) >= number;
+    pthread_mutex_unlock(&n->durable_lock);
+    return is_durable;
 }
 
 static void on_read(void *context, uint32_t to, struct pvalue *pvalues, uint32_t count)
@@ -152,7 +157,22 @@ static void on_read(void *context, uint32_t to, struct pvalue *pvalues, uint32_t
 
 static void on_log_failure(void *context, int error)
 {
+    struct node *n = context;
+    pthread_mutex_lock(&n->durable_lock);
+    n->log_failed = true;
+    pthread_mutex_unlock(&n->durable_lock);
+    pthread_cond_broadcast(&n->durable_moved);
     on_store_failure(context, "write the log", error);
+}
+
+struct storer_callbacks serving_storer_callbacks(struct node *n)
+{
+    return (struct storer_callbacks){.context = n,
+                                     .on_result = on_result,
+                                     .on_change = on_change,
+                                     .on_progress = on_progress,
+                                     .wait_durable = wait_durable,
+                                     .on_failure = on_store_failure};
 }
 
 struct logger_callbacks serving_logger_callbacks(struct node *n)
@@ -183,19 +203,28 @@ void serving_on_read_ready(void *context, uint64_t read, uint64_t slot)
     reads_on_applied(&n->reads, store_applied(n->store));
 }
 
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 static void drain_progress(struct node *n)
 {
-    if (!atomic_exchange(&n->progress, false))
-        return;
-    uint64_t applied = store_applied(n->store), checkpointed = store_checkpointed(n->store);
+    bool moved = atomic_exchange(&n->progress, false);
+    /* In this order: what is checkpointed was applied before. */
+    uint64_t checkpointed = store_checkpointed(n->store);
+    uint64_t stored = store_applied(n->store);
+    uint64_t applied = min_u64(stored, driver_logged(n->driver));
+    if (moved)
+        reads_on_applied(&n->reads, stored);
     if (applied == n->applied_seen && checkpointed == n->checkpointed_seen)
         return;
     n->applied_seen = applied;
     n->checkpointed_seen = checkpointed;
-    struct event event = {.kind = EVENT_APPLIED,
-                          .applied = {.applied = applied, .checkpointed = checkpointed}};
+    struct event event = {
+        .kind = EVENT_APPLIED,
+        .applied = {.applied = applied, .checkpointed = min_u64(checkpointed, applied)}};
     driver_step(n->driver, &event);
-    reads_on_applied(&n->reads, applied);
 }
 
 static void drain_log_answers(struct node *n)
@@ -253,6 +282,15 @@ void serving_drain(struct node *n)
     }
     if (!n->driver)
         return;
+    if (atomic_load(&n->clients.refused) && n->stop_phase == STOP_NOT) {
+        log_event(
+            LOG_ERROR,
+            "event=session_refused life=%llu what_to_do=\"the cluster knows a later life of this "
+            "host: %s is an old copy of its state directory; put back the newest\"",
+            (unsigned long long)n->life, n->state_dir);
+        n->exit_code = 1;
+        stop_begin(n, "old_copy");
+    }
     uint64_t durable = atomic_load(&n->durable);
     if (durable > n->durable_seen) {
         n->durable_seen = durable;

@@ -77,6 +77,26 @@ static int gather_accepted(void *context, const struct pvalue *pvalue)
     return 0;
 }
 
+/* Before a new log could be made: a host that took part must not forget its votes. Decided by what
+ * outlives one start, or the second start would find the new log and think nothing of it. */
+static int refuse_lost_log(struct node *n, const char *log_dir, char *error, size_t error_size)
+{
+    int rc = config_life(n->state_dir, &n->life);
+    if (rc < 0) {
+        snprintf(error, error_size, "life: %s; put it back from the newest copy",
+                 rc == -EBADMSG ? "damaged" : strerror(-rc));
+        return rc;
+    }
+    if (wal_is_born(log_dir) || (n->life == 0 && store_applied(n->store) == 0))
+        return 0;
+    snprintf(
+        error, error_size,
+        "the log is gone, but this host took part already (its store is at slot %llu): it would "
+        "forget its votes; put back wal/, or make a new state directory",
+        (unsigned long long)store_applied(n->store));
+    return -EBADMSG;
+}
+
 static int refuse_mismatch(struct node *n, char *error, size_t error_size)
 {
     uint64_t applied = store_applied(n->store);
@@ -86,14 +106,6 @@ static int refuse_mismatch(struct node *n, char *error, size_t error_size)
             "the log was collected through slot %llu but the store is at %llu: the store is older "
             "than the log; put back the store that belongs to it",
             (unsigned long long)n->recovered.collected, (unsigned long long)applied);
-        return -EBADMSG;
-    }
-    if (n->recovered.fresh && (applied > 0 || config_is_formed(&n->config))) {
-        snprintf(error, error_size,
-                 "the log is gone, but this host took part already (its store is at slot %llu): it "
-                 "would "
-                 "forget its votes; put back wal/, or make a new state directory",
-                 (unsigned long long)applied);
         return -EBADMSG;
     }
     return 0;
@@ -127,6 +139,9 @@ int node_open_state(struct node *n, char *error, size_t error_size)
         return rc;
     char dir[4096];
     snprintf(dir, sizeof dir, "%s/wal", n->state_dir);
+    rc = refuse_lost_log(n, dir, error, error_size);
+    if (rc < 0)
+        return rc;
     struct wal *wal;
     rc = wal_open(dir, &wal, &n->recovered, error, error_size);
     if (rc < 0)
@@ -134,6 +149,11 @@ int node_open_state(struct node *n, char *error, size_t error_size)
     rc = recover(n, wal, error, error_size);
     if (rc < 0)
         return rc;
+    rc = config_begin_life(n->state_dir, ++n->life);
+    if (rc < 0) {
+        snprintf(error, error_size, "life: cannot be written: %s", strerror(-rc));
+        return rc;
+    }
     struct logger_callbacks logger = serving_logger_callbacks(n);
     rc = logger_start(wal, &logger, &n->logger);
     if (rc < 0)
@@ -143,10 +163,13 @@ int node_open_state(struct node *n, char *error, size_t error_size)
 
 /* ---- edges ---- */
 
-/* The transport logs connections itself, with addresses. */
+/* The transport logs connections itself, with addresses. Who comes should not wait for the next
+ * tick. */
 static void on_state(void *context, uint32_t index, bool connected, const char *reason)
 {
-    (void)context, (void)index, (void)connected, (void)reason;
+    (void)index, (void)reason;
+    if (connected)
+        status_tell_peers(context);
 }
 
 static void on_message(void *context, uint32_t index, const struct peer_message *m)

@@ -323,7 +323,7 @@ void status_on_request(struct node *n, struct admin_request *r)
 
 /* ---- digests ---- */
 
-static void tell_peers(struct node *n)
+void status_tell_peers(struct node *n)
 {
     const struct digest_point *point = newest_point(n);
     struct peer_message m = {.kind = PEER_STATUS,
@@ -332,7 +332,8 @@ static void tell_peers(struct node *n)
                                         .digest_slot = point->slot,
                                         .digest = {point->digest[0], point->digest[1]},
                                         .verify_nonce = point->nonce,
-                                        .mounted = n->frontend != NULL}};
+                                        .mounted = n->frontend != NULL,
+                                        .met = forming_met(n)}};
     transport_send(n->transport, UINT32_MAX >> (32 - n->config.member_count), &m);
 }
 
@@ -423,7 +424,7 @@ void status_on_digest(struct node *n, const struct digest_point *point)
 {
     n->points[n->point_count++ % DIGESTS_KEPT] = *point;
     n->digest_asked_slot = point->slot;
-    tell_peers(n);
+    status_tell_peers(n);
     verification_note(n, n->config.self, point->nonce, point->slot, point->digest);
     for (uint32_t i = 0; i < n->config.member_count; i++)
         if (n->members[i].told_ns)
@@ -434,13 +435,14 @@ void status_on_peer(struct node *n, uint32_t index, const struct peer_status *st
 {
     n->members[index].status = *status;
     n->members[index].told_ns = clock_now_ns();
+    forming_on_status(n);
     compare(n, index, status);
     verification_note(n, index, status->verify_nonce, status->digest_slot, status->digest);
 }
 
 void status_tick(struct node *n)
 {
-    tell_peers(n);
+    status_tell_peers(n);
     storer_tick(n->storer);
     if (n->verification.request && clock_now_ns() >= n->verification.deadline_ns)
         end_verification(n);

@@ -3,7 +3,9 @@
  *   unmounting  what still waits fails with EIO, the mount is detached
  *   closing     the store writes a last checkpoint, the log is synced, sockets close; the loop ends
  */
+#include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -36,6 +38,8 @@ static void on_module_closed(void *context)
 static void on_unmounted(struct node *n)
 {
     n->stop_phase = STOP_CLOSING;
+    if (n->driver)
+        driver_flush(n->driver); /* the log gets all records that a last checkpoint waits for */
     reads_stop(&n->reads, -EIO);
     storer_stop(n->storer);
     clients_fail(&n->clients, -EIO);
@@ -47,10 +51,23 @@ static void on_unmounted(struct node *n)
     admin_server_close(n->admin, on_module_closed, n);
 }
 
+/* A thread of its own, since the loop itself may hang: it waits for the others' last syncs. */
+static void *force_stop(void *context)
+{
+    const struct node *n = context;
+    struct timespec limit = {.tv_sec = STOP_LIMIT_NS / NS_PER_S};
+    nanosleep(&limit, NULL);
+    log_event(LOG_WARN, "event=stop_forced why=\"the orderly stop took too long\"");
+    _exit(n->exit_code);
+}
+
 void stop_begin(struct node *n, const char *why)
 {
     if (n->stop_phase != STOP_NOT)
         return;
+    pthread_t watchdog;
+    if (pthread_create(&watchdog, NULL, force_stop, n) == 0)
+        pthread_detach(watchdog);
     log_event(LOG_INFO, "event=stopping why=%s", why);
     n->stop_phase = STOP_DRAINING;
     n->stop_ns = clock_now_ns();
@@ -66,10 +83,6 @@ void stop_tick(struct node *n)
     if (n->stop_phase == STOP_NOT)
         return;
     uint64_t since = clock_now_ns() - n->stop_ns;
-    if (since > STOP_LIMIT_NS) {
-        log_event(LOG_WARN, "event=stop_forced why=\"the orderly stop took too long\"");
-        _exit(n->exit_code);
-    }
     if (n->stop_phase != STOP_DRAINING)
         return;
     if (atomic_load(&n->failure) || since > STOP_DRAIN_NS ||

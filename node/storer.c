@@ -18,7 +18,7 @@ enum {
 
 struct decided {
     struct queue_item item;
-    uint64_t slot, time_ns, decided_ns;
+    uint64_t slot, time_ns, decided_ns, persisted;
     struct command *command; /* NULL: storer_tick() */
 };
 
@@ -47,9 +47,11 @@ struct storer {
 
     /* checkpoints */
     uint64_t last_checkpoint_ns, bytes_since;
+    uint64_t persisted; /* of the last slot applied */
     pthread_mutex_t lock;
     pthread_cond_t due;
-    struct store_checkpoint *pending; /* begun, to be finished by the checkpointer */
+    struct store_checkpoint *pending; /* begun, to be finished by the checkpointer ... */
+    uint64_t pending_persisted;       /* ... once this PERSIST is durable */
     bool busy, stopping;
 };
 
@@ -137,6 +139,7 @@ static int checkpoint_if_due(struct storer *s)
     s->bytes_since = 0;
     pthread_mutex_lock(&s->lock);
     s->pending = checkpoint;
+    s->pending_persisted = s->persisted;
     s->busy = true;
     pthread_mutex_unlock(&s->lock);
     pthread_cond_signal(&s->due);
@@ -166,6 +169,7 @@ static struct queue_item *next_batch(struct storer *s, struct queue_item *list, 
         bytes += d->command->size;
         s->batch[(*count)++] = d;
         s->bytes_since += d->command->size + 128; /* with what the log adds to it */
+        s->persisted = d->persisted;
     }
     return list;
 }
@@ -215,11 +219,14 @@ static void *checkpointer_main(void *argument)
         while (!s->pending && !s->stopping)
             pthread_cond_wait(&s->due, &s->lock);
         struct store_checkpoint *checkpoint = s->pending;
+        uint64_t persisted = s->pending_persisted;
         s->pending = NULL;
         if (!checkpoint)
             break;
         pthread_mutex_unlock(&s->lock);
-        int rc = store_checkpoint_finish(s->store, checkpoint);
+        int rc = -EIO;
+        if (s->callbacks.wait_durable(s->callbacks.context, persisted))
+            rc = store_checkpoint_finish(s->store, checkpoint);
         if (rc < 0)
             s->callbacks.on_failure(s->callbacks.context, "checkpoint", rc);
         else
@@ -263,13 +270,14 @@ int storer_start(struct store *store, uint64_t node_id, const struct storer_call
     return 0;
 }
 
-void storer_apply(struct storer *s, const struct pvalue *decided)
+void storer_apply(struct storer *s, const struct pvalue *decided, uint64_t persisted)
 {
     struct decided *d = malloc(sizeof *d);
     ASSERT(d);
     *d = (struct decided){.slot = decided->slot,
                           .time_ns = decided->time_ns,
                           .decided_ns = clock_now_ns(),
+                          .persisted = persisted,
                           .command = command_ref(decided->command)};
     if (queue_push(&s->queue, &d->item, d->command->size) < 0) { /* stopping */
         command_unref(d->command);
@@ -302,7 +310,9 @@ void storer_stop(struct storer *s)
 
     /* The next start then replays nothing. Losing it costs only time: the log has everything. */
     struct store_checkpoint *checkpoint;
-    if (!failed && s->bytes_since && store_checkpoint_begin(s->store, &checkpoint) == 0)
+    if (!failed && s->bytes_since &&
+        s->callbacks.wait_durable(s->callbacks.context, s->persisted) &&
+        store_checkpoint_begin(s->store, &checkpoint) == 0)
         (void)store_checkpoint_finish(s->store, checkpoint);
 
     free_list(queue_take_all(&s->queue));

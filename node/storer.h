@@ -23,6 +23,9 @@ struct storer_callbacks {
     void (*on_change)(void *context, const struct fs_change *change);
     /* store_applied() or store_checkpointed() moved. From either thread. */
     void (*on_progress)(void *context);
+    /* Wait until PERSIST @number is durable. From the checkpoint thread, or storer_stop()'s caller.
+     * False: the log failed, and never will be. */
+    bool (*wait_durable)(void *context, uint64_t number);
     /* The local disk failed: what is not committed is lost here. From either thread. */
     void (*on_failure)(void *context, const char *doing, int error);
 };
@@ -31,8 +34,9 @@ struct storer_callbacks {
 int storer_start(struct store *s, uint64_t node_id, const struct storer_callbacks *callbacks,
                  struct storer **out);
 /* Loop thread, in slot order. A reference to the command is taken. Never blocks: the core bounds
- * what is decided and not applied. */
-void storer_apply(struct storer *s, const struct pvalue *decided);
+ * what is decided and not applied. @persisted: the PERSISTs of this slot are numbered no higher; a
+ * checkpoint that covers it waits for them. */
+void storer_apply(struct storer *s, const struct pvalue *decided, uint64_t persisted);
 /* Look whether a checkpoint is due though nothing is decided. Loop thread, now and then. */
 void storer_tick(struct storer *s);
 /* Orphans that nobody holds wait to be reaped. Any thread. */

@@ -4,12 +4,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 
 static_assert(BATCH_HEADER_SIZE + BATCH_RECORD_SIZE + COMMAND_SIZE_MAX < BATCH_SIZE_MAX,
               "a batch has room for any record");
 static_assert(BATCH_SIZE_MAX < WAL_SEGMENT_SIZE, "a segment has room for any batch");
+
+bool wal_is_born(const char *dir)
+{
+    char path[WAL_PATH_SIZE + 32];
+    snprintf(path, sizeof path, "%s/format", dir);
+    return access(path, F_OK) == 0 || errno != ENOENT;
+}
 
 int wal_open(const char *dir, struct wal **out, struct wal_recovered *recovered, char *error,
              size_t error_size)

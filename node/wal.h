@@ -35,6 +35,9 @@ struct wal_recovered {
 int wal_open(const char *dir, struct wal **out, struct wal_recovered *recovered, char *error,
              size_t error_size);
 
+/* Whether @dir holds a log, good or damaged. */
+bool wal_is_born(const char *dir);
+
 /* Add a record to the batch in memory. Takes nothing; copies. 0, or -errno as wal_sync: a batch
  * that has no room left (8 MiB) is written and synced on the way. */
 int wal_append(struct wal *w, const struct persist *record);

@@ -32,7 +32,8 @@ struct peer_hello {
     uint64_t node_id;
     char name[MEMBER_NAME_MAX + 1];
     uint32_t protocol_min, protocol_max;
-    /* Ids this node has pinned for the members, by index in the configuration; 0: not yet met. */
+    /* Ids this node has durably pinned for the members, by index in the configuration; 0: not yet.
+     */
     uint32_t member_count;
     uint64_t pinned[MEMBERS_MAX];
 };
@@ -47,6 +48,7 @@ struct peer_status {
     uint64_t digest[2];
     uint64_t verify_nonce; /* of the verify command in that slot; 0: taken unasked */
     bool mounted;
+    uint64_t met; /* hash of all members' ids as this node knows them; 0: it has not met all */
 };
 
 struct peer_alive {

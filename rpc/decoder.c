@@ -424,6 +424,7 @@ static void take_status(struct params *p, struct peer_status *s)
     s->digest[1] = take_u64(p);
     s->verify_nonce = take_u64(p);
     s->mounted = take_bool(p);
+    s->met = take_u64(p);
 }
 
 static void take_alive(struct params *p, struct peer_alive *a)

@@ -164,8 +164,9 @@ struct wire_samples *wire_samples_new(uint32_t count, uint32_t command_size, uin
     m[2].kind = m[3].kind = PEER_REFUSE;
     memset(m[3].refuse.reason, 'x', sizeof m[3].refuse.reason - 1);
     m[4].kind = PEER_STATUS;
-    m[4].status = (struct peer_status){
-        any_u64(&r), any_u64(&r), any_u64(&r), {any_u64(&r), any_u64(&r)}, any_u64(&r), true};
+    m[4].status =
+        (struct peer_status){any_u64(&r), any_u64(&r), any_u64(&r), {any_u64(&r), any_u64(&r)},
+                             any_u64(&r), true,        any_u64(&r)};
     m[5].kind = PEER_ALIVE;
     m[5].alive.hears = (uint32_t)any_u64(&r) & ((UINT32_C(1) << MEMBERS_MAX) - 1);
     s->relayed = wire_frame(&s->messages[MESSAGE_P2A]);
@@ -317,7 +318,7 @@ static bool same_status(const struct peer_status *a, const struct peer_status *b
     return a->applied == b->applied && a->checkpointed == b->checkpointed &&
            a->digest_slot == b->digest_slot && a->digest[0] == b->digest[0] &&
            a->digest[1] == b->digest[1] && a->verify_nonce == b->verify_nonce &&
-           a->mounted == b->mounted;
+           a->mounted == b->mounted && a->met == b->met;
 }
 
 bool wire_equal(const struct peer_message *a, const struct peer_message *b)

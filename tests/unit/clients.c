@@ -26,8 +26,7 @@ static void no_wake(void *context)
 
 static void submit(struct clients *c, struct ended *e)
 {
-    *e = (struct ended){
-        .request = {.bytes = malloc(4), .size = 4, .complete = on_complete}};
+    *e = (struct ended){.request = {.bytes = malloc(4), .size = 4, .complete = on_complete}};
     memset(e->request.bytes, 1, 4);
     clients_submit(c, &e->request);
 }
@@ -35,7 +34,7 @@ static void submit(struct clients *c, struct ended *e)
 static struct clients *opened(void)
 {
     struct clients *c = calloc(1, sizeof *c);
-    cr_assert_eq(clients_init(c, 7, no_wake, NULL), 0);
+    clients_init(c, 7, 5, no_wake, NULL);
     struct command *open = clients_session_open(c);
     struct store_applied result = {.verdict = SESSION_NEW, .outcome = {.epoch = 3}};
     cr_assert(clients_on_result(c, open, 0, &result));
@@ -60,12 +59,12 @@ Test(clients, submits_nothing_before_its_session_is_open)
 {
     struct clients *c = calloc(1, sizeof *c);
     struct ended e;
-    cr_assert_eq(clients_init(c, 7, no_wake, NULL), 0);
+    clients_init(c, 7, 5, no_wake, NULL);
     submit(c, &e);
     cr_expect_null(clients_next(c));
 
     struct command *other = clients_session_open(c);
-    c->nonce++; /* the open of a former life says nothing about this one */
+    c->life++; /* the open of a former life says nothing about this one */
     struct store_applied result = {.verdict = SESSION_NEW, .outcome = {.epoch = 3}};
     cr_expect_not(clients_on_result(c, other, 0, &result));
     cr_expect_null(clients_next(c));
