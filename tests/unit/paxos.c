@@ -197,3 +197,44 @@ Test(paxos, a_leader_preempted_before_its_lease_lets_the_acceptors_promise_the_w
     cr_expect_eq(ballot_cmp(m->release.successor, higher), 0);
     node_free(p);
 }
+
+Test(paxos, says_no_to_a_candidate_that_lacks_more_than_a_window)
+{
+    struct paxos_recovered r = {.applied = 1000};
+    struct paxos *p = node_of(3, &r, true);
+    struct message m = {.kind = MESSAGE_PREVOTE, .prevote = {.ballot = {5, 2}}};
+    m.prevote.decided = 1000 - WINDOW;
+    tell(p, 1, m);
+    cr_expect(sent(MESSAGE_PREVOTE_ACK)->message.prevote_ack.would_promise);
+    m.prevote.decided--;
+    tell(p, 1, m);
+    cr_expect_not(sent(MESSAGE_PREVOTE_ACK)->message.prevote_ack.would_promise);
+    cr_expect_eq(sent(MESSAGE_PREVOTE_ACK)->message.prevote_ack.decided, 1000);
+    node_free(p);
+}
+
+/* Ticks for @ns; how often it asked for votes. */
+static uint32_t prevotes_in(struct paxos *p, uint64_t ns)
+{
+    uint32_t count = 0;
+    for (uint64_t end_ns = now_ns + ns; now_ns < end_ns; now_ns += 20 * NS_PER_MS) {
+        step(p, (struct event){.kind = EVENT_TICK});
+        count += sent(MESSAGE_PREVOTE) != NULL;
+    }
+    return count;
+}
+
+Test(paxos, does_not_run_while_its_store_hangs)
+{
+    struct pvalue accepted = fixture_pvalue((struct ballot){0}, 5, 1); /* known decided */
+    struct paxos_recovered r = {.promised = {3, 2}, .applied = 4, .count = 1};
+    r.accepted = &accepted;
+    struct paxos *p = node_of(3, &r, false);
+    cr_expect_gt(prevotes_in(p, STUCK_NS + 100 * NS_PER_MS), 0, "it may only be slow");
+    cr_expect_eq(prevotes_in(p, 10 * NS_PER_S), 0);
+    struct event applied = {.kind = EVENT_APPLIED};
+    applied.applied.applied = 5;
+    step(p, applied);
+    cr_expect_gt(prevotes_in(p, NS_PER_S), 0);
+    node_free(p);
+}
