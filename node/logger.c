@@ -14,6 +14,9 @@
  * records need not wait for the last. */
 #define FLUSH_BYTES (4 * MIB)
 
+/* How much further each batch brings the next segment than itself needs of this one. */
+#define PREPARE_BYTES (16 * KIB)
+
 enum task_kind { TASK_RECORD, TASK_READ, TASK_COLLECT };
 
 struct task {
@@ -146,7 +149,7 @@ static void flush(struct logger *l)
 {
     if (l->failure || wal_batched(l->wal) == 0)
         return;
-    uint64_t begin = clock_now_ns();
+    uint64_t begin = clock_now_ns(), bytes = wal_batched(l->wal);
     int rc = wal_sync(l->wal);
     uint64_t took = clock_now_ns() - begin;
     if (rc < 0) {
@@ -159,6 +162,7 @@ static void flush(struct logger *l)
         l->counts.sync_ns_max = took;
     l->must_sync = false;
     tell_durable(l);
+    (void)wal_prepare(l->wal, bytes + PREPARE_BYTES);
 }
 
 static void do_record(struct logger *l, const struct persist *record)

@@ -8,6 +8,8 @@
 
 #include "base/assert.h"
 
+enum { ZEROS_SIZE = 256 << 10 };
+
 static_assert(BATCH_HEADER_SIZE + BATCH_RECORD_SIZE + COMMAND_SIZE_MAX < BATCH_SIZE_MAX,
               "a batch has room for any record");
 static_assert(BATCH_SIZE_MAX < WAL_SEGMENT_SIZE, "a segment has room for any batch");
@@ -40,13 +42,10 @@ void wal_segment_name(uint32_t id, char name[32])
     ASSERT(size > 0 && size < 32);
 }
 
-int wal_segment_create(struct wal *w, struct segment **out)
+static int making_begin(struct wal *w)
 {
-    char name[32], path_new[WAL_PATH_SIZE + 32], path[WAL_PATH_SIZE + 32];
-    wal_segment_name(w->id_next, name);
+    char path_new[WAL_PATH_SIZE + 32];
     wal_path(w, "segment.new", path_new);
-    wal_path(w, name, path);
-
     struct segment *s = calloc(1, sizeof *s);
     if (!s)
         return -ENOMEM;
@@ -57,16 +56,68 @@ int wal_segment_create(struct wal *w, struct segment **out)
         free(s);
         return rc;
     }
-    int rc = w->io.rename(w->io.context, path_new, path);
+    w->making = s;
+    return 0;
+}
+
+static void making_drop(struct wal *w)
+{
+    char path_new[WAL_PATH_SIZE + 32];
+    wal_path(w, "segment.new", path_new);
+    wal_segment_free(w, w->making);
+    w->making = NULL;
+    (void)w->io.remove(w->io.context, path_new); /* else the next start does */
+}
+
+/* It is written everywhere: give it its name, and keep it for when it is needed. */
+static int making_end(struct wal *w)
+{
+    char name[32], path_new[WAL_PATH_SIZE + 32], path[WAL_PATH_SIZE + 32];
+    wal_segment_name(w->making->id, name);
+    wal_path(w, "segment.new", path_new);
+    wal_path(w, name, path);
+    int rc = w->io.sync(w->io.context, w->making->file);
+    if (rc == 0)
+        rc = w->io.rename(w->io.context, path_new, path);
     if (rc == 0)
         rc = w->io.sync_directory(w->io.context, w->directory);
-    if (rc < 0) {
-        wal_segment_free(w, s);
+    if (rc < 0)
         return rc;
-    }
+    w->making->end = 0;
+    w->spares[w->spare_count++] = w->making;
+    w->making = NULL;
     w->id_next++;
-    *out = s;
     return 0;
+}
+
+/* The space of a new file is written before it is used: a sync into extents that never were writes
+ * the filesystem's journal too (188 against 126 us alone; far more with three logs on one disk). */
+static int making_continue(struct wal *w, uint64_t bytes)
+{
+    static _Alignas(WAL_BLOCK_SIZE) const uint8_t zeros[ZEROS_SIZE];
+    struct segment *s = w->making;
+    for (uint64_t done = 0; done < bytes && s->end < w->segment_size;) {
+        uint64_t size = w->segment_size - s->end;
+        size = size < ZEROS_SIZE ? size : ZEROS_SIZE;
+        int rc = w->io.write(w->io.context, s->file, zeros, size, s->end);
+        if (rc < 0)
+            return rc;
+        s->end += size;
+        done += size;
+    }
+    return s->end < w->segment_size ? 0 : making_end(w);
+}
+
+int wal_prepare(struct wal *w, uint64_t bytes)
+{
+    if (w->failure || w->spare_count > 0)
+        return w->failure;
+    int rc = w->making ? 0 : making_begin(w);
+    if (rc == 0)
+        rc = making_continue(w, bytes);
+    if (rc < 0 && w->making)
+        making_drop(w);
+    return rc;
 }
 
 void wal_segment_free(struct wal *w, struct segment *s)
@@ -111,12 +162,11 @@ static int segment_begin(struct wal *w)
 {
     if (w->live_count == SEGMENTS_MAX)
         return -ENOSPC;
-    struct segment *s = NULL;
-    if (w->spare_count > 0)
-        s = w->spares[--w->spare_count];
-    int rc = s ? 0 : wal_segment_create(w, &s);
+    int rc = wal_prepare(w, w->segment_size); /* mostly there is one */
     if (rc < 0)
         return rc;
+    ASSERT(w->spare_count > 0);
+    struct segment *s = w->spares[--w->spare_count];
     s->use = w->use_next++;
     s->number = w->number_next;
     s->end = 0;
@@ -338,6 +388,8 @@ void wal_close(struct wal *w)
 {
     if (!w)
         return;
+    if (w->making)
+        making_drop(w);
     for (uint32_t i = 0; i < w->live_count; i++)
         wal_segment_free(w, w->live[i]);
     for (uint32_t i = 0; i < w->spare_count; i++)

@@ -53,6 +53,10 @@ int wal_sync(struct wal *w);
 int wal_read(struct wal *w, uint64_t first, uint64_t last, uint64_t bytes_max,
              int (*each)(void *context, const struct pvalue *pvalue), void *context);
 
+/* Make the next segment ahead of need, if there is no free one, by about @bytes of it. An error
+ * does no harm yet: the same is tried again once it is needed. 0 or -errno. */
+int wal_prepare(struct wal *w, uint64_t bytes);
+
 /* Slots <= @slot may go: whole segments that hold nothing above it are recycled. 0 or -errno. */
 int wal_collect(struct wal *w, uint64_t slot);
 

@@ -47,6 +47,7 @@ struct wal {
     struct segment *live[SEGMENTS_MAX]; /* by use, the last one is written to */
     struct segment *spares[SEGMENTS_MAX];
     uint32_t live_count, spare_count;
+    struct segment *making; /* the next spare one, as segment.new; written up to its end */
     uint32_t id_next;
     uint64_t number_next, use_next;
     struct batch_state state; /* with all that was appended */
@@ -73,8 +74,6 @@ int wal_open_with(const struct wal_io *io, const char *directory, uint64_t segme
                   struct wal **out, struct wal_recovered *recovered, char *error,
                   size_t error_size);
 
-/* A new segment, allocated, named, durable. */
-int wal_segment_create(struct wal *w, struct segment **out);
 void wal_segment_free(struct wal *w, struct segment *s);
 /* Free it and its file, which may come back after a crash, as a spare one: nothing to sync. */
 int wal_segment_remove(struct wal *w, struct segment *s);

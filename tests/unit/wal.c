@@ -653,6 +653,37 @@ Test(wal, a_full_disk_is_final_and_loses_nothing)
     log_end(&l);
 }
 
+Test(wal, the_next_segment_is_made_ahead_a_piece_at_a_time)
+{
+    struct log l = log_new();
+    struct wal_view view;
+    cr_assert_eq(wal_prepare(l.wal, 1), 0);
+    for (int i = 0; i < 2; i++) { /* once there is a free one, nothing more is made */
+        cr_assert_eq(wal_prepare(l.wal, SEGMENT), 0);
+        wal_view(l.wal, &view);
+        cr_expect_eq(view.segments_free, 1);
+    }
+    accept_batches(l.wal, 1, 40, 3000); /* more than one segment */
+    wal_view(l.wal, &view);
+    cr_expect_gt(view.segments, 1);
+    log_reopen(&l);
+    expect_slots(l.wal, 1, 40);
+    log_end(&l);
+}
+
+Test(wal, a_full_disk_while_preparing_does_no_harm_until_the_segment_is_needed)
+{
+    struct log l = log_new();
+    memdisk_limit_files(l.disk, 0);
+    cr_expect_eq(wal_prepare(l.wal, SEGMENT), -ENOSPC);
+    accept_batches(l.wal, 1, 3, 100);
+    memdisk_limit_files(l.disk, 100);
+    accept_batches(l.wal, 4, 40, 3000);
+    log_reopen(&l);
+    expect_slots(l.wal, 1, 40);
+    log_end(&l);
+}
+
 Test(wal, a_limit_on_the_size_of_files_is_an_error_of_the_open)
 {
     char dir[] = "/tmp/paxfs_wal.XXXXXX", path[64], error[512] = "";
