@@ -7,14 +7,12 @@
 
 #include "base/limits.h"
 
-static const char *const allowed[] = {"memcpy",
-                                      "memset",
-                                      "memcmp",
-                                      "memmove",
-                                      "assert_failed",
-                                      "__stack_chk_fail",
-                                      "_GLOBAL_OFFSET_TABLE_",
-                                      "__popcountdi2" /* libgcc: __builtin_popcount */};
+static const char *const allowed[] = {
+    "memcpy",           "memset",
+    "memcmp",           "memmove",
+    "assert_failed",    "__assert_fail", /* utlist, in debug builds */
+    "__stack_chk_fail", "_GLOBAL_OFFSET_TABLE_",
+    "__popcountdi2" /* libgcc: __builtin_popcount */};
 /* base/cursor.h, and what the sanitizers put in. */
 static const char *const allowed_prefixes[] = {"cursor_",  "write_",  "writer_of",   "__asan_",
                                                "__ubsan_", "__tsan_", "__sanitizer_"};
