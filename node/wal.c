@@ -256,14 +256,6 @@ uint64_t wal_batched(const struct wal *w)
     return w->dirty ? BATCH_HEADER_SIZE + w->records.size : 0;
 }
 
-static int write_synced(struct wal *w, const struct segment *s, uint64_t size)
-{
-    if (w->io.write_synced)
-        return w->io.write_synced(w->io.context, s->file, w->batch, size, s->end);
-    int rc = w->io.write(w->io.context, s->file, w->batch, size, s->end);
-    return rc < 0 ? rc : w->io.sync(w->io.context, s->file);
-}
-
 static int batch_write(struct wal *w)
 {
     uint64_t size = batch_blocks_size(w->records.size);
@@ -286,7 +278,9 @@ static int batch_write(struct wal *w)
 
     int rc = reserve_place(s);
     if (rc == 0)
-        rc = write_synced(w, s, size);
+        rc = w->io.write(w->io.context, s->file, w->batch, size, s->end);
+    if (rc == 0)
+        rc = w->io.sync(w->io.context, s->file);
     if (w->window_segment == s)
         w->window_segment = NULL; /* it may hold what was there before */
     if (rc < 0)

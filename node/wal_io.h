@@ -30,9 +30,6 @@ struct wal_io {
     int (*read)(void *context, int file, void *bytes, size_t size, uint64_t offset);
     int (*write)(void *context, int file, const void *bytes, size_t size, uint64_t offset);
     int (*sync)(void *context, int file);
-    /* write, then sync, in one; NULL: call the two. After an error neither is known to have
-     * happened. */
-    int (*write_synced)(void *context, int file, const void *bytes, size_t size, uint64_t offset);
     void (*close)(void *context, int file);
 };
 
