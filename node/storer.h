@@ -10,7 +10,7 @@
 #define CHECKPOINT_BYTES       (64 * MIB) /* command bytes after which a checkpoint is due at once */
 /* ... or growth of the store's file: what a checkpoint pins is not reused, and a small commit takes
  * about 54 KiB of pages. */
-#define CHECKPOINT_GROWN (256 * MIB)
+#define CHECKPOINT_GROWN (64 * MIB)
 
 struct storer;
 
