@@ -5,7 +5,7 @@
  * between peers. One file descriptor may ride with a request (SCM_RIGHTS): `mount` brings
  * /dev/fuse.
  *
- * Methods: status {} · verify {} · mount {dir, options} + fd · stop {} · transfer {} */
+ * Methods: status {} · verify {} · mount {dir, read_only, timeo_ns} + fd · stop {} · transfer {} */
 #ifndef RPC_ADMIN_H
 #define RPC_ADMIN_H
 
