@@ -15,9 +15,9 @@ struct command {
     uint32_t size; /* of bytes */
     uint64_t node; /* session: the client is (node, epoch); node 0 is the no-op */
     uint64_t epoch;
-    uint64_t sequence; /* 1, 2, ... within the session; 0 for a session open, which has a life */
-    uint64_t low;      /* lowest sequence this session had unanswered when it was submitted */
-    const uint8_t *bytes;               /* lives as long as the command */
+    uint64_t sequence;    /* 1, 2, ... within the session; 0 for a session open, which has a life */
+    uint64_t low;         /* lowest sequence this session had unanswered when it was submitted */
+    const uint8_t *bytes; /* lives as long as the command */
     void (*release)(struct command *c); /* may be NULL: static storage */
 };
 

@@ -18,38 +18,39 @@ enum { FORGET_INOS_MAX = 4096 };
 /* Which fields of struct fs_command each op uses is said beside it; uid and gid are always the
  * caller's. Numbers are on disk: never reuse one. */
 enum fs_op {
-    FS_CREATE = 1,    /* parent name mode flags(O_EXCL, O_TRUNC, access mode): regular file; an existing
-                         one is opened, and emptied with O_TRUNC, unless O_EXCL: where its mode surely
-                         lets uid and gid do so; ESTALE: not surely, or not a regular file, and the
-                         kernel is to look again */
-    FS_MKDIR = 2,     /* parent name mode */
-    FS_MKNOD = 3,     /* parent name mode rdev */
-    FS_SYMLINK = 4,   /* parent name data(target) */
-    FS_LINK = 5,      /* ino parent name */
-    FS_UNLINK = 6,    /* parent name */
-    FS_RMDIR = 7,     /* parent name */
-    FS_RENAME = 8,    /* parent name new_parent new_name flags(RENAME_NOREPLACE, RENAME_EXCHANGE) */
-    FS_SETATTR = 9,   /* ino set + the fields it names */
-    FS_WRITE = 10,    /* ino offset data flags(FS_WRITE_*) */
-    FS_FALLOCATE = 11, /* ino offset size mode(FALLOC_FL_*) */
-    FS_SETXATTR = 12, /* ino name data(value) flags(XATTR_CREATE, XATTR_REPLACE) */
+    FS_CREATE = 1,  /* parent name mode flags(O_EXCL, O_TRUNC, access mode): regular file; an
+                       existing  one is opened, and emptied with O_TRUNC, unless O_EXCL: where its
+                       mode surely  lets uid and gid do so; ESTALE: not surely, or not a regular file,
+                       and the  kernel is to look again */
+    FS_MKDIR = 2,   /* parent name mode */
+    FS_MKNOD = 3,   /* parent name mode rdev */
+    FS_SYMLINK = 4, /* parent name data(target) */
+    FS_LINK = 5,    /* ino parent name */
+    FS_UNLINK = 6,  /* parent name */
+    FS_RMDIR = 7,   /* parent name */
+    FS_RENAME = 8,  /* parent name new_parent new_name flags(RENAME_NOREPLACE, RENAME_EXCHANGE) */
+    FS_SETATTR = 9, /* ino set + the fields it names */
+    FS_WRITE = 10,  /* ino offset data flags(FS_WRITE_*) */
+    FS_FALLOCATE = 11,   /* ino offset size mode(FALLOC_FL_*) */
+    FS_SETXATTR = 12,    /* ino name data(value) flags(XATTR_CREATE, XATTR_REPLACE) */
     FS_REMOVEXATTR = 13, /* ino name */
-    FS_FORGET = 14,   /* inos, FORGET_INOS_MAX at most: this session holds these orphans no more */
-    FS_REAP = 15,     /* size: delete up to this many records of garbage */
+    FS_FORGET = 14, /* inos, FORGET_INOS_MAX at most: this session holds these orphans no more */
+    FS_REAP = 15,   /* size: delete up to this many records of garbage */
     FS_SESSION_OPEN = 16, /* nonce; sequence 0 */
-    FS_VERIFY = 17,   /* nonce: every replica takes the digest at this slot */
+    FS_VERIFY = 17,       /* nonce: every replica takes the digest at this slot */
 };
 
 enum fs_set { /* bits of fs_command.set */
-    FS_SET_MODE = 1 << 0,
-    FS_SET_UID = 1 << 1,
-    FS_SET_GID = 1 << 2,
-    FS_SET_SIZE = 1 << 3,
-    FS_SET_ATIME = 1 << 4,
-    FS_SET_MTIME = 1 << 5,
-    FS_SET_ATIME_NOW = 1 << 6, /* the slot's time */
-    FS_SET_MTIME_NOW = 1 << 7,
-    FS_SET_KILL_PRIV = 1 << 8, /* truncate by an unprivileged caller: suid and sgid fall */
+              FS_SET_MODE = 1 << 0,
+              FS_SET_UID = 1 << 1,
+              FS_SET_GID = 1 << 2,
+              FS_SET_SIZE = 1 << 3,
+              FS_SET_ATIME = 1 << 4,
+              FS_SET_MTIME = 1 << 5,
+              FS_SET_ATIME_NOW = 1 << 6, /* the slot's time */
+              FS_SET_MTIME_NOW = 1 << 7,
+              FS_SET_KILL_PRIV = 1
+                                 << 8, /* truncate by an unprivileged caller: suid and sgid fall */
 };
 
 enum {

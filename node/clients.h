@@ -35,7 +35,7 @@ struct clients {
     pthread_mutex_t lock;    /* of what follows */
     struct request *waiting; /* not yet commands; first come first */
     bool closed;
-    uint64_t epoch;             /* 0: the session is not open yet */
+    uint64_t epoch; /* 0: the session is not open yet */
     uint64_t sequence_next,
         low; /* low: lowest unanswered; == sequence_next when all are answered */
     struct request *open[SESSION_OPEN_MAX]; /* at sequence % SESSION_OPEN_MAX */

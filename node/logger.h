@@ -10,13 +10,15 @@ struct logger;
 
 struct logger_callbacks {
     void *context;
-    /* From the log thread. Every PERSIST numbered <= @number is durable; a PERSIST_DECIDED, which is a
-     * hint, counts at once when nothing before it waits for a sync, and goes to disk with the next. */
+    /* From the log thread. Every PERSIST numbered <= @number is durable; a PERSIST_DECIDED, which
+     * is a hint, counts at once when nothing before it waits for a sync, and goes to disk with the
+     * next. */
     void (*on_durable)(void *context, uint64_t number);
     /* From the log thread: the answer to logger_read(). @pvalues ascending; the callee owns the
      * command references, not the array. */
     void (*on_read)(void *context, uint32_t to, struct pvalue *pvalues, uint32_t count);
-    /* From the log thread: the disk failed; no record after the last on_durable is to be trusted. */
+    /* From the log thread: the disk failed; no record after the last on_durable is to be trusted.
+     */
     void (*on_failure)(void *context, int error);
 };
 

@@ -188,7 +188,8 @@ void serving_on_view(void *context, const struct paxos_view *view)
     struct node *n = context;
     reads_publish(&n->reads, view->decided, view->serving_until_ns);
     /* A wake-up of the loop for every batch applied would be one in five of all. */
-    atomic_store(&n->wants_progress, reads_wait_for_store(&n->reads) || view->slots_held >= PROGRESS_SLOTS ||
+    atomic_store(&n->wants_progress, reads_wait_for_store(&n->reads) ||
+                                         view->slots_held >= PROGRESS_SLOTS ||
                                          view->bytes_held >= PROGRESS_BYTES);
 }
 

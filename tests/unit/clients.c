@@ -201,8 +201,7 @@ Test(clients, what_is_cancelled_after_it_has_a_number_ends_as_it_would_have)
 Test(clients, what_is_cancelled_before_it_is_handed_over_ends_there)
 {
     struct clients *c = opened();
-    struct ended e = {
-        .request = {.bytes = malloc(4), .size = 4, .complete = on_complete}};
+    struct ended e = {.request = {.bytes = malloc(4), .size = 4, .complete = on_complete}};
     clients_cancel(c, &e.request);
     cr_expect_eq(e.times, 0);
     clients_submit(c, &e.request);

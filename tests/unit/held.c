@@ -38,8 +38,8 @@ Test(held, lets_go_only_what_is_durable_and_in_order)
     struct held_list list;
     held_list_init(&list);
     struct command c = make_command();
-    struct pvalue pvalues[] = {{.slot = 1, .command = &c}, {.slot = 2, .command = &c},
-                               {.slot = 3, .command = &c}};
+    struct pvalue pvalues[] = {
+        {.slot = 1, .command = &c}, {.slot = 2, .command = &c}, {.slot = 3, .command = &c}};
     const uint64_t after[] = {5, 3, 5};
     for (int i = 0; i < 3; i++) {
         struct send send = p2a_after(after[i], &pvalues[i], 1);
@@ -67,7 +67,8 @@ Test(held, copies_the_arrays_of_every_kind_that_has_one)
     struct command c = make_command(), *commands[] = {&c, &c};
     struct send sends[] = {
         {.to = 1, .message = {.kind = MESSAGE_P2B, .p2b = {.count = 2, .slots = slots}}},
-        {.to = 1, .message = {.kind = MESSAGE_SUBMIT, .submit = {.count = 2, .commands = commands}}},
+        {.to = 1,
+         .message = {.kind = MESSAGE_SUBMIT, .submit = {.count = 2, .commands = commands}}},
         {.to = 1, .message = {.kind = MESSAGE_HEARTBEAT, .heartbeat = {.sent_ns = 4}}},
     };
     for (int i = 0; i < 3; i++)
