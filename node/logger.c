@@ -161,6 +161,7 @@ static void flush(struct logger *l)
     if (took > l->counts.sync_ns_max)
         l->counts.sync_ns_max = took;
     l->must_sync = false;
+    show(l); /* whoever hears of it sees it counted */
     tell_durable(l);
     (void)wal_prepare(l->wal, bytes + PREPARE_BYTES);
 }
