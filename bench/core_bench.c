@@ -64,8 +64,11 @@ static void turn(void)
 static void start(void)
 {
     for (uint32_t i = 0; i < NODES; i++) {
-        struct paxos_config config = {
-            .members = {1, 2, 3}, .member_count = NODES, .self = i, .seed = i + 1};
+        static const uint64_t ids[NODES] = {1, 2, 3};
+        struct paxos_config config = {.configuration = configuration_of(ids, NODES),
+                                      .node = ids[i],
+                                      .life = 1,
+                                      .seed = i + 1};
         struct paxos_recovered nothing = {0};
         nodes[i] = paxos_init(calloc(1, paxos_size()), &config, &nothing, true, clock_now_ns());
     }

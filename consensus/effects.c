@@ -6,6 +6,7 @@ void effects_init(struct effects *e)
     e->pvalue_count = 0;
     e->slot_count = 0;
     e->command_count = 0;
+    e->holder_count = 0;
 }
 
 static void drop_persist(const struct persist *p)

@@ -15,6 +15,8 @@ enum effect_kind {
     EFFECT_READ_READY, /* reads numbered <= read may be answered once `slot` is applied */
     EFFECT_FETCH, /* read decided slots first..last from the log and send `decisions` to a member */
     EFFECT_COLLECT, /* slots <= slot may leave the log */
+    EFFECT_SNAPSHOT, /* no log holds the slots this node lacks: install a snapshot from a member,
+                        then EVENT_INSTALLED. Repeated now and then while it is so */
     EFFECT_NOTE,    /* something an operator wants to read */
 };
 
@@ -53,6 +55,11 @@ enum note_kind {
     NOTE_HANDOVER,   /* released to `ballot` */
     NOTE_BEHIND,     /* fetching from slot `slot` */
     NOTE_CAUGHT_UP,
+    NOTE_CONFIGURED,   /* the voters change at slot `slot` */
+    NOTE_LEFT,         /* this node has no seat any more */
+    NOTE_READ_LEASE,   /* this node holds a read lease of `ballot`, from slot `slot` on */
+    NOTE_READ_LEASE_LOST,
+    NOTE_HOLDER_WAITED_OUT, /* leader: a decision waited for the end of a lease; `slot` is the seat */
 };
 
 struct note {
@@ -79,6 +86,9 @@ struct effect {
         struct {
             uint64_t slot;
         } collect;
+        struct {
+            uint32_t from; /* a member that has it */
+        } snapshot;
         struct note note;
     };
 };
@@ -86,6 +96,7 @@ struct effect {
 enum {
     EFFECTS_PER_STEP_MAX = 2048, /* >= SLOTS_HELD_MAX DECIDEs, a page of PERSISTs, and the SENDs */
     EFFECTS_PVALUES_MAX = 4096,
+    EFFECTS_HOLDERS_MAX = 8 * MEMBERS_MAX,
 };
 
 struct effects {
@@ -95,6 +106,8 @@ struct effects {
     struct pvalue pvalues[EFFECTS_PVALUES_MAX];
     uint64_t slots[EFFECTS_PVALUES_MAX];
     struct command *commands[SUBMITS_MAX];
+    uint32_t holder_count;
+    struct holder holders[EFFECTS_HOLDERS_MAX];
 };
 
 void effects_init(struct effects *e);

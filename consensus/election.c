@@ -11,7 +11,7 @@ enum { LACKING_MAX = WINDOW };
 uint32_t paxos_member(const struct paxos *p, uint64_t node)
 {
     uint32_t i = 0;
-    while (i < p->config.member_count && p->config.members[i] != node)
+    while (i < p->member_count && p->configuration.members[i] != node)
         i++;
     return i;
 }
@@ -36,7 +36,7 @@ static void stand_back(struct paxos *p)
 {
     if (paxos_leads(p)) {
         leader_stop(&p->leader);
-        p->leader_index = p->config.member_count;
+        p->leader_index = p->member_count;
         requests_resend_all(&p->replica.requests);
         reader_restart(&p->reader);
     }
@@ -81,7 +81,7 @@ static struct ballot next_ballot(const struct paxos *p, uint32_t member)
         round = p->acceptor.promised.round;
     ASSERT(round <
            2 * ROUND_MAX); /* messages bring at most ROUND_MAX, and each election one more */
-    return (struct ballot){round + 1, p->config.members[member]};
+    return (struct ballot){round + 1, p->configuration.members[member]};
 }
 
 static void ask_for_votes(struct paxos *p)
@@ -89,9 +89,9 @@ static void ask_for_votes(struct paxos *p)
     if (p->role == ROLE_FOLLOWER) {
         outbox_note(&p->box, NOTE_SUSPECT, p->following, 0);
         p->role = ROLE_CANDIDATE;
-        p->leader_index = p->config.member_count;
+        p->leader_index = p->member_count;
     }
-    scout_prevote(&p->scout, next_ballot(p, p->config.self), p->replica.decided, p->now_ns,
+    scout_prevote(&p->scout, next_ballot(p, p->self), p->replica.decided, p->now_ns,
                   &p->box);
     detector_wait_briefly(&p->detector, p->now_ns);
 }
@@ -100,7 +100,7 @@ static void ask_for_votes(struct paxos *p)
  * durably, before the first p1a leaves. */
 static void run_for(struct paxos *p, struct ballot ballot)
 {
-    ASSERT(ballot.leader == p->config.members[p->config.self]);
+    ASSERT(ballot.leader == p->configuration.members[p->self]);
     if (!acceptor_promise(&p->acceptor, ballot, p->now_ns, &p->box))
         return;
     p->role = ROLE_CANDIDATE;
@@ -122,7 +122,7 @@ static void become_leader(struct paxos *p)
     scout_stop(s);
     p->role = ROLE_LEADER;
     p->following = s->ballot;
-    p->leader_index = p->config.self;
+    p->leader_index = p->self;
     requests_resend_all(&p->replica.requests);
     reader_restart(&p->reader);
     struct leader_view v = paxos_leader_view(p);
@@ -133,7 +133,7 @@ static void become_leader(struct paxos *p)
 void election_follow(struct paxos *p, uint32_t from, struct ballot ballot)
 {
     int order = ballot_cmp(ballot, p->following);
-    if (order < 0 || from == p->config.self || from != paxos_member(p, ballot.leader))
+    if (order < 0 || from == p->self || from != paxos_member(p, ballot.leader))
         return;
     if (paxos_leads(p)) /* it was adopted, so this one no longer is */
         lose(p, ballot);
@@ -160,7 +160,7 @@ static void hand_over_to(struct paxos *p, uint32_t successor)
     release(p, next);
     detector_wait(&p->detector, p->now_ns);
     paxos_saw_round(p, next);
-    if (successor == p->config.self)
+    if (successor == p->self)
         run_for(p, next);
 }
 
@@ -172,7 +172,7 @@ void election_on_preemption(struct paxos *p, struct ballot ballot)
     /* Under a majority's leases no higher ballot can have been adopted: an acceptor came back with
      * a promise that led nowhere. It cannot vote until the ballot is higher than that. */
     if (p->now_ns < p->leader.lease_until_ns)
-        hand_over_to(p, p->config.self);
+        hand_over_to(p, p->self);
     else
         lose(p, ballot);
 }
@@ -195,16 +195,16 @@ void election_hand_over(struct paxos *p)
 {
     if (!paxos_leads(p))
         return;
-    uint32_t best = p->config.member_count;
-    for (uint32_t i = 0; i < p->config.member_count; i++) {
+    uint32_t best = p->member_count;
+    for (uint32_t i = 0; i < p->member_count; i++) {
         const uint64_t *decided = p->leader.members_decided;
-        if (i == p->config.self || !is_connected(p, i) ||
+        if (i == p->self || !is_connected(p, i) ||
             lacks_much(decided[i], p->replica.decided))
             continue;
-        if (best == p->config.member_count || decided[i] > decided[best])
+        if (best == p->member_count || decided[i] > decided[best])
             best = i;
     }
-    if (best < p->config.member_count)
+    if (best < p->member_count)
         hand_over_to(p, best);
 }
 
@@ -216,9 +216,9 @@ static void on_release(struct paxos *p, uint32_t from, const struct message *m)
     lease_release(&p->acceptor.lease, m->release.ballot, successor);
     paxos_saw_round(p, successor);
     if (p->leader_index == from && ballot_cmp(p->following, m->release.ballot) == 0)
-        p->leader_index = p->config.member_count;
+        p->leader_index = p->member_count;
     detector_wait(&p->detector, p->now_ns);
-    bool is_mine = successor.leader == p->config.members[p->config.self];
+    bool is_mine = successor.leader == p->configuration.members[p->self];
     if (is_mine && !paxos_leads(p) && p->scout.phase != SCOUT_PHASE1 &&
         !replica_is_stuck(&p->replica))
         run_for(p, successor);
@@ -254,7 +254,7 @@ static void on_p1a(struct paxos *p, uint32_t from, const struct message *m)
     paxos_saw_round(p, m->p1a.ballot);
     acceptor_on_p1a(&p->acceptor, from, m, p->replica.decided, p->now_ns, &p->box);
     bool is_promised = ballot_cmp(before, p->acceptor.promised) != 0;
-    if (is_promised && from != p->config.self)
+    if (is_promised && from != p->self)
         detector_wait(&p->detector, p->now_ns); /* let it win */
 }
 

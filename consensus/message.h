@@ -23,7 +23,16 @@ enum message_kind {
     MESSAGE_FETCH, /* decided values of slots first..last, please */
     MESSAGE_DECISIONS,
     MESSAGE_RELEASE, /* leader gives up: its lease no longer binds from `successor` on */
+    MESSAGE_LEASE_ASK, /* member to leader: a read lease, please (read_lease.h) */
+    MESSAGE_LEASE_GRANT,
+    MESSAGE_LEASE_ACK, /* holder to leader: what was proposed is pending here */
     MESSAGE_KIND_COUNT
+};
+
+/* A read lease that is out. */
+struct holder {
+    uint64_t node, life;
+    uint64_t left_ns; /* at the sending, by the sender's clock: it ends no later */
 };
 
 struct message {
@@ -52,6 +61,10 @@ struct message {
             uint64_t slot_next;     /* next page starts here; 0: this was the last page */
             uint32_t count;         /* <= ENTRIES_MAX */
             struct pvalue *pvalues;
+            /* Promised while the lease of a leader that has released it would still run: the read
+             * leases that leader had out, which the candidate must respect. */
+            uint32_t holder_count; /* <= MEMBERS_MAX */
+            struct holder *holders;
         } p1b;
         struct {
             struct ballot ballot;     /* of every entry; entries' own ballot field is the same */
@@ -101,13 +114,33 @@ struct message {
             uint64_t first, last;
         } fetch;
         struct {
+            uint64_t slot_first; /* the sender's log gives no slot below; 0: it has them all */
             uint32_t count; /* decided values, ascending slots; ballots are bottom */
             struct pvalue *pvalues;
         } decisions;
         struct {
             struct ballot ballot;    /* the leader's, given up */
             struct ballot successor; /* may be promised at once, as may any higher one */
+            uint32_t holder_count;   /* <= MEMBERS_MAX: the read leases still out */
+            struct holder *holders;
         } release;
+        struct {
+            struct ballot ballot; /* of the leader asked */
+            uint64_t life;        /* of the asking process */
+            uint64_t sent_ns;     /* the asker's clock; echoed */
+        } lease_ask;
+        struct {
+            struct ballot ballot;
+            uint64_t life, sent_ns; /* echoed */
+            uint64_t left_ns;       /* from sent_ns on */
+            uint64_t bound;         /* highest slot proposed or adopted */
+        } lease_grant;
+        struct {
+            struct ballot ballot; /* of the p2as */
+            uint64_t life;
+            uint64_t through; /* every slot <= through proposed at the ballot is pending here, or
+                                 known to be decided */
+        } lease_ack;
     };
 };
 

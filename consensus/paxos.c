@@ -33,16 +33,17 @@ static void recover_pvalues(struct paxos *p, const struct paxos_recovered *recov
 struct paxos *paxos_init(void *memory, const struct paxos_config *config,
                          const struct paxos_recovered *recovered, bool fresh, uint64_t now_ns)
 {
-    ASSERT(config->member_count >= 1);
-    ASSERT(config->member_count <= MEMBERS_MAX);
-    ASSERT(config->self < config->member_count);
     struct paxos *p = memory;
-    uint32_t count = config->member_count;
     p->config = *config;
+    p->configuration = config->configuration;
+    p->self = configuration_seat(&p->configuration, config->node);
+    ASSERT(p->self < MEMBERS_MAX);
+    uint32_t count = (uint32_t)__builtin_popcount(configuration_everyone(&p->configuration));
+    p->member_count = count;
     p->now_ns = now_ns;
     p->leader_index = count;
     p->box.everyone = (UINT32_C(1) << count) - 1;
-    p->box.others = p->box.everyone & ~(UINT32_C(1) << config->self);
+    p->box.others = p->box.everyone & ~(UINT32_C(1) << p->self);
     p->held.base = p->proposals.base = recovered->applied;
 
     /* Alone, a node's only leader ever was itself, and that life has ended. */
@@ -51,7 +52,7 @@ struct paxos *paxos_init(void *memory, const struct paxos_config *config,
                   is_silent ? now_ns + LEASE_GIVEN_NS : 0);
     scout_init(&p->scout, &p->proposals, count);
     leader_init(&p->leader, &p->proposals, count);
-    replica_init(&p->replica, &p->held, count, config->self);
+    replica_init(&p->replica, &p->held, count, p->self);
     p->replica.decided = p->replica.applied = p->replica.hinted = recovered->applied;
     p->replica.checkpointed = recovered->checkpointed;
     p->replica.time_ns = recovered->time_ns;
@@ -60,7 +61,7 @@ struct paxos *paxos_init(void *memory, const struct paxos_config *config,
 
     struct prng prng = {config->seed ^ now_ns};
     reader_init(&p->reader, prng_next(&prng));
-    detector_init(&p->detector, prng_next(&prng), config->self, now_ns);
+    detector_init(&p->detector, prng_next(&prng), p->self, now_ns);
     return p;
 }
 
@@ -139,7 +140,7 @@ static void on_submit(struct paxos *p, uint32_t from, const struct message *m)
     if (!paxos_leads(p))
         return; /* the origin hears of the leader and sends it there */
     for (uint32_t i = 0; i < m->submit.count; i++) {
-        if (m->submit.commands[i]->node == p->config.members[from])
+        if (m->submit.commands[i]->node == p->configuration.members[from])
             intake_put(&p->leader.intake, from, m->submit.commands[i]);
     }
 }
@@ -156,7 +157,7 @@ static void on_read(struct paxos *p, uint32_t from, const struct message *m)
 
 static void on_message(struct paxos *p, uint32_t from, const struct message *m)
 {
-    if (from >= p->config.member_count)
+    if (from >= p->member_count)
         return;
     p->heard_ns[from] = p->now_ns;
     switch (m->kind) {
@@ -198,6 +199,9 @@ static void on_message(struct paxos *p, uint32_t from, const struct message *m)
     case MESSAGE_DECISIONS:
         replica_on_decisions(&p->replica, m, &p->box);
         break;
+    case MESSAGE_LEASE_ASK:
+    case MESSAGE_LEASE_GRANT:
+    case MESSAGE_LEASE_ACK:
     case MESSAGE_KIND_COUNT:
         break;
     }
@@ -244,12 +248,12 @@ static void on_flush(struct paxos *p)
 {
     if (paxos_leads(p)) {
         flush_leader(p);
-    } else if (p->leader_index < p->config.member_count) {
+    } else if (p->leader_index < p->member_count) {
         replica_forward(&p->replica, p->leader_index, p->now_ns, &p->box);
         reader_flush(&p->reader, p->leader_index, p->now_ns, &p->box);
     }
     uint32_t asker = paxos_member(p, p->acceptor.answer_ballot.leader);
-    if (asker < p->config.member_count)
+    if (asker < p->member_count)
         acceptor_flush(&p->acceptor, asker, &p->box);
     replica_fetch(&p->replica, p->leader_index, p->now_ns, &p->box);
 }
@@ -296,6 +300,9 @@ void paxos_step(struct paxos *p, const struct event *event, struct effects *out)
     case EVENT_HANDOVER:
         election_hand_over(p);
         break;
+    case EVENT_CONFIGURE:
+    case EVENT_INSTALLED:
+        break;
     }
     conclude(p);
 }
@@ -303,11 +310,11 @@ void paxos_step(struct paxos *p, const struct event *event, struct effects *out)
 void paxos_view(const struct paxos *p, struct paxos_view *view)
 {
     struct leader_view v = paxos_leader_view(p);
-    bool has_leader = p->leader_index < p->config.member_count;
+    bool has_leader = p->leader_index < p->member_count;
     *view = (struct paxos_view){
         .role = p->role,
         .ballot = p->following,
-        .leader = has_leader ? p->config.members[p->leader_index] : 0,
+        .leader = has_leader ? p->configuration.members[p->leader_index] : 0,
         .promised = p->acceptor.promised,
         .decided = p->replica.decided,
         .applied = p->replica.applied,
@@ -317,8 +324,9 @@ void paxos_view(const struct paxos *p, struct paxos_view *view)
         .submits = p->replica.requests.count,
         .slots_held = p->held.count,
         .bytes_held = p->held.bytes,
+        .configuration = p->configuration,
     };
-    for (uint32_t i = 0; i < p->config.member_count; i++) {
+    for (uint32_t i = 0; i < p->member_count; i++) {
         view->members[i].decided = p->leader.members_decided[i];
         view->members[i].checkpointed = p->leader.members_checkpointed[i];
         view->members[i].heard_ns = p->heard_ns[i];

@@ -7,6 +7,7 @@
 #ifndef CONSENSUS_PAXOS_H
 #define CONSENSUS_PAXOS_H
 
+#include "consensus/configuration.h"
 #include "consensus/effects.h"
 
 /* Timing; all in nanoseconds of the event's clock. */
@@ -20,10 +21,11 @@
 #define RETRY_NS                 (250 * NS_PER_MS) /* before an unanswered request or page is sent again */
 
 struct paxos_config {
-    uint64_t members[MEMBERS_MAX]; /* node ids, the same order on every node */
-    uint32_t member_count;
-    uint32_t self; /* index */
-    uint64_t seed; /* of the jitter */
+    struct configuration configuration; /* as of the last applied slot */
+    uint64_t node;                      /* own id; it has a seat */
+    uint64_t life;                      /* of this process: no other life of the node has it */
+    uint64_t seed;                      /* of the jitter */
+    bool is_blank; /* the store holds no state at all, not even the first: install a snapshot */
 };
 
 /* What the log and the store remember, for paxos_init(). */
@@ -46,7 +48,11 @@ enum event_kind {
                       slots' records: or nobody may be left who can tell another node what was
                       decided there */
     EVENT_FLUSH,   /* end of a batch of events: send what was gathered (p2a, p2b, decided, ...) */
-    EVENT_HANDOVER, /* give the leadership to the best other member, if one can take it */
+    EVENT_HANDOVER, /* give the leadership to the best other voter, if one can take it */
+    EVENT_CONFIGURE, /* the membership changed in a slot that the store applied. Before the
+                        EVENT_APPLIED that covers that slot: the leader proposes up to WINDOW slots
+                        beyond what is applied, and must know who governs them */
+    EVENT_INSTALLED, /* the store holds a snapshot: every slot <= `slot`, durably */
 };
 
 struct event {
@@ -55,7 +61,7 @@ struct event {
     uint64_t wall_ns; /* CLOCK_REALTIME; may do anything */
     union {
         struct {
-            uint32_t from;                 /* member index */
+            uint32_t from;                 /* seat */
             const struct message *message; /* borrowed; command references are taken as needed */
         } message;
         struct command *submit; /* borrowed; node == own id; never refused if fewer than SUBMITS_MAX
@@ -64,6 +70,11 @@ struct event {
         struct {
             uint64_t applied, checkpointed;
         } applied;
+        const struct configuration *configure; /* borrowed */
+        struct {
+            uint64_t slot, time_ns; /* time of that slot */
+            const struct configuration *configuration; /* as of it; borrowed */
+        } installed;
     };
 };
 
@@ -102,9 +113,16 @@ struct paxos_view {
     uint32_t submits; /* own commands not yet decided */
     uint32_t slots_held;
     uint64_t bytes_held;
-    struct {
+    struct configuration configuration;
+    bool needs_snapshot;
+    struct { /* read lease held here */
+        uint64_t until_ns; /* 0: none */
+        uint64_t bound;    /* nothing is to be served before this slot is applied */
+    } lease;
+    struct { /* by seat */
         uint64_t decided, checkpointed; /* as last told in a heartbeat answer; leader only */
         uint64_t heard_ns;              /* when anything last came from it; 0 never */
+        uint64_t lease_until_ns;        /* leader only: it may hold a read lease until then */
     } members[MEMBERS_MAX];
 };
 

@@ -12,6 +12,8 @@
 
 struct paxos {
     struct paxos_config config;
+    struct configuration configuration;
+    uint32_t self, member_count; /* seat; seats in use */
     uint64_t now_ns, wall_ns; /* of the current step */
     struct outbox box;
     enum paxos_role role;

@@ -38,7 +38,20 @@ enum fs_op {
     FS_REAP = 15,   /* size: delete up to this many records of garbage */
     FS_SESSION_OPEN = 16, /* nonce; sequence 0 */
     FS_VERIFY = 17,       /* nonce: every replica takes the digest at this slot */
+    /* Membership (consensus/membership.h). Their outcome's error is 0; `verdict` tells. */
+    FS_INVITE = 18, /* name data(secret) size(ns it is good for) mode(FS_INVITE_*) nonce(node id of
+                       the voter it is to replace, or 0) */
+    FS_JOIN = 19,   /* nonce(node id) data(secret) name new_name(address) */
+    FS_PROMOTE = 20,      /* nonce(node id) */
+    FS_REPLACE = 21,      /* nonce(node id of the voter) ino(... of the learner) */
+    FS_REMOVE = 22,       /* nonce(node id) */
+    FS_SET_ADDRESS = 23,  /* nonce(node id) name(address) */
+    FS_SESSION_EXPIRE = 24, /* nonce(node id) ino(epoch) size(the highest sequence that was applied
+                               of it when its silence was noticed: had it renewed itself since, by
+                               any command, nothing happens) */
 };
+
+enum { FS_INVITE_VOTER = 1 << 0 };
 
 enum fs_set { /* bits of fs_command.set */
               FS_SET_MODE = 1 << 0,
@@ -88,6 +101,8 @@ struct fs_outcome {
     struct fs_attr attr; /* of the object made, found, changed or written; when error is 0 */
     uint64_t offset;     /* FS_WRITE: where the data went */
     uint64_t epoch;      /* FS_SESSION_OPEN */
+    uint32_t verdict;    /* membership: enum membership_verdict */
+    uint64_t from;       /* membership: the slot from which a change of voters governs; 0: none */
 };
 
 /* At most OUTCOME_SIZE_MAX bytes. */

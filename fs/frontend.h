@@ -7,6 +7,7 @@
 #ifndef FS_FRONTEND_H
 #define FS_FRONTEND_H
 
+#include "fs/pending.h"
 #include "fs/request.h"
 #include "fs/store.h"
 
@@ -23,8 +24,13 @@ struct frontend_backend {
     /* Nobody waits for @r any more, which was, or is about to be, given to submit() or read(): end
      * it with -ECANCELED at once, if it is not ordered yet; else it ends as it would have. */
     void (*cancel)(void *context, struct request *r);
-    /* True: at this moment the local store holds every change completed before this call. */
-    bool (*read_is_current)(void *context);
+    /* True: a read may be tried now, from a snapshot taken after this call: this host leads and
+     * serves, or holds a read lease. */
+    bool (*read_may_begin)(void *context);
+    /* After reading from the snapshot of @r, before answering: CLEAR, what was read is as new as
+     * this moment; TOUCHED, hand it to read(); RENEW, take another snapshot and read again. */
+    enum pending_verdict (*read_verdict)(void *context, struct store_reader *r,
+                                         const struct read_set *set);
     /* The mount is gone (umount, or a broken descriptor). From a worker thread; once. */
     void (*unmounted)(void *context);
 };

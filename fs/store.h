@@ -11,10 +11,12 @@
 #include <sys/uio.h>
 
 #include "consensus/command.h"
+#include "consensus/membership.h"
 #include "consensus/session.h"
 #include "fs/command.h"
 
 struct store;
+struct store_reader;
 
 /* Open STATE/`checkpoint`'s environment: put the saved metas back, remove LMDB's lock file, open,
  * pin that snapshot. A new directory gets an empty filesystem (root: mode 0755, owner 0:0, times
@@ -59,6 +61,19 @@ struct store_applied {
     struct fs_outcome outcome;
 };
 
+/* ---- members ---- */
+
+/* The cluster begins: put @m into the state, before slot 1 and without a slot, the same on every
+ * replica. Not while a batch is open; no other thread uses the store yet. 0 or -errno. */
+int store_begin_membership(struct store *s, const struct membership *m);
+/* The membership as of a commit no older than what store_applied() said before the call; empty: a
+ * node that joins and has installed no snapshot yet. Any thread. */
+void store_membership(struct store *s, struct membership *m);
+/* Its version alone, cheap. Any thread. */
+uint64_t store_membership_version(const struct store *s);
+
+/* ---- changes, in batches ---- */
+
 int store_begin(struct store *s);
 /* Apply the command decided in @slot (the next one after the last) inside the open batch.
  * @on_change may be NULL. A command whose bytes do not decode is an agreed EINVAL. 0 or -errno
@@ -80,14 +95,53 @@ int store_checkpoint_begin(struct store *s, struct store_checkpoint **out);
  * store_checkpointed(). 0 or -errno: stop the node. */
 int store_checkpoint_finish(struct store *s, struct store_checkpoint *c);
 
+/* ---- snapshots for other hosts (DESIGN §5) ---- */
+
+/* Write the whole replicated state, compacted, as one LMDB file to @fd (a pipe, mostly). Blocks
+ * until the reader took it all; any thread but the store thread. While it runs LMDB reuses no page
+ * that was freed since it began: the caller bounds its time (closing the read end ends it with
+ * -EPIPE). 0 or -errno. */
+int store_export(struct store *s, int fd);
+
+/* A snapshot being received into a directory of its own, STATE/store.N. One at a time; one thread.
+ * What an import that did not end left behind is removed by the next one, and by store_open(). */
+struct store_import;
+int store_import_begin(struct store *s, struct store_import **out);
+/* 0 or -errno (-ENOSPC). */
+int store_import_write(struct store_import *i, const void *bytes, size_t size);
+/* All of it is there: sync it, check that it is a state of a later slot than the store's with a
+ * membership in it, and pin it. Frees @i where it fails. Blocks on the disk. 0, -EBADMSG (damaged),
+ * -ESTALE (no later than what the store holds), -errno. */
+int store_import_finish(struct store_import *i);
+/* Replace the state: save the checkpoint that names the new directory (its rename is the switch),
+ * then use it in the place of the old one, which is deleted. No batch may be open and none begins
+ * meanwhile (the storer is quiet); readers wait. Frees @i. 0; -errno: stop the node, a restart finds
+ * either state whole. */
+int store_import_install(struct store *s, struct store_import *i);
+void store_import_abort(struct store_import *i);
+
+/* ---- sessions ---- */
+
+struct store_session {
+    uint64_t node, epoch;
+    uint64_t sequence; /* highest applied, as FS_SESSION_EXPIRE names it */
+};
+/* Fills @list (room SESSIONS_MAX); returns how many, or -errno. */
+int store_sessions(struct store_reader *r, struct store_session *list);
+/* What became of a command of (@node, @epoch) with @sequence, as of this snapshot: NEW (undecided
+ * still), REPEATED with @outcome, SETTLED, FENCED (another epoch: it never applies). 0 or -errno. */
+int store_session_outcome(struct store_reader *r, uint64_t node, uint64_t epoch, uint64_t sequence,
+                          enum session_verdict *verdict, struct fs_outcome *outcome);
+
 /* ---- reads ---- */
 
 /* A snapshot: everything read between begin and end is of one slot. A reader belongs to one thread
  * at a time; it may be made once and used again and again. */
-struct store_reader;
 int store_reader_new(struct store *s, struct store_reader **out);
 void store_reader_free(struct store_reader *r);
 int store_read_begin(struct store_reader *r);
+/* The slot of the snapshot; between begin and end. */
+uint64_t store_read_slot(const struct store_reader *r);
 void store_read_end(struct store_reader *r);
 
 /* 0, -ESTALE (no such inode), -errno. */

@@ -35,7 +35,7 @@ int driver_new(const struct paxos_config *config, const struct paxos_recovered *
         return -ENOMEM;
     }
     d->edges = *edges;
-    d->self = config->self;
+    d->self = configuration_seat(&config->configuration, config->node);
     d->decided = d->logged = recovered->applied;
     held_list_init(&d->held);
     held_list_init(&d->to_self);
@@ -102,6 +102,16 @@ static const char *note_name(enum note_kind kind)
         return "behind";
     case NOTE_CAUGHT_UP:
         return "caught_up";
+    case NOTE_CONFIGURED:
+        return "configured";
+    case NOTE_LEFT:
+        return "left";
+    case NOTE_READ_LEASE:
+        return "read_lease";
+    case NOTE_READ_LEASE_LOST:
+        return "read_lease_lost";
+    case NOTE_HOLDER_WAITED_OUT:
+        return "holder_waited_out";
     }
     return "?";
 }
@@ -152,6 +162,8 @@ static void perform(struct driver *d, const struct effect *e)
         break;
     case EFFECT_COLLECT:
         logger_collect(d->edges.logger, e->collect.slot);
+        break;
+    case EFFECT_SNAPSHOT:
         break;
     case EFFECT_NOTE:
         log_note(d, &e->note);

@@ -43,6 +43,9 @@ static struct arrays arrays_of(struct message *m)
     case MESSAGE_READ_ACK:
     case MESSAGE_FETCH:
     case MESSAGE_RELEASE:
+    case MESSAGE_LEASE_ASK:
+    case MESSAGE_LEASE_GRANT:
+    case MESSAGE_LEASE_ACK:
     case MESSAGE_KIND_COUNT:
         break;
     }

@@ -255,11 +255,14 @@ int node_open_edges(struct node *n, char *error, size_t error_size)
 
 static int make_driver(struct node *n)
 {
-    struct paxos_config config = {.member_count = n->config.member_count,
-                                  .self = n->config.self,
+    uint64_t nodes[MEMBERS_MAX];
+    for (uint32_t i = 0; i < n->config.member_count; i++)
+        nodes[i] = n->config.members[i].node_id;
+    struct paxos_config config = {.configuration =
+                                      configuration_of(nodes, n->config.member_count),
+                                  .node = n->config.node_id,
+                                  .life = n->life,
                                   .seed = n->config.node_id ^ clock_now_ns()};
-    for (uint32_t i = 0; i < config.member_count; i++)
-        config.members[i] = n->config.members[i].node_id;
     struct paxos_recovered recovered = {.promised = n->recovered.promised,
                                         .applied = store_applied(n->store),
                                         .checkpointed = store_checkpointed(n->store),

@@ -264,6 +264,9 @@ static void put_paxos(msgpack_packer *p, const struct message *m)
         put_ballot(p, m->release.ballot);
         put_ballot(p, m->release.successor);
         break;
+    case MESSAGE_LEASE_ASK:
+    case MESSAGE_LEASE_GRANT:
+    case MESSAGE_LEASE_ACK:
     case MESSAGE_KIND_COUNT:
         break;
     }

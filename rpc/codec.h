@@ -9,6 +9,7 @@
 
 #include <stddef.h>
 
+#include "consensus/membership.h"
 #include "consensus/message.h"
 #include "base/limits.h"
 #include "rpc/frame.h"
@@ -25,6 +26,10 @@ enum peer_kind {
     PEER_STATUS, /* what a node says of itself twice a second; also the digest of one slot */
     PEER_ALIVE,  /* the transport's own keep-alive: whom the sender hears */
     PEER_RELAY,  /* a message of the core for another member, to be passed on once */
+    PEER_JOIN,   /* first and only on a connection of its own: let me in, I was invited */
+    PEER_JOINED, /* its answer */
+    PEER_SNAPSHOT_GET, /* the next piece of a snapshot, please */
+    PEER_SNAPSHOT_DATA,
 };
 
 struct peer_hello {
@@ -32,8 +37,9 @@ struct peer_hello {
     uint64_t node_id;
     char name[MEMBER_NAME_MAX + 1];
     uint32_t protocol_min, protocol_max;
-    /* Ids this node has durably pinned for the members, by index in the configuration; 0: not yet.
-     */
+    uint64_t version; /* of the membership the sender knows; 0: the cluster is not formed there */
+    /* Until it is formed: how many members the sender expects. Once it is, the ids that the cluster
+     * began with, by name in ascending order: who missed the forming learns them from it. */
     uint32_t member_count;
     uint64_t pinned[MEMBERS_MAX];
 };
@@ -51,15 +57,52 @@ struct peer_status {
     uint64_t met; /* hash of all members' ids as this node knows them; 0: it has not met all */
 };
 
+/* Node ids: what is a seat here may be another one there. */
 struct peer_alive {
-    uint32_t hears; /* mask */
+    uint32_t count;
+    uint64_t hears[MEMBERS_MAX];
 };
 
-/* Indexes are below MEMBERS_MAX and differ; whether they are members' is for the transport. */
+/* Node ids, which differ; whether they are members' is for the transport. */
 struct peer_relay {
-    uint32_t origin, target;
+    uint64_t origin, target;
     uint32_t size;        /* 1..RELAY_SIZE_MAX */
     const uint8_t *bytes; /* one encoded message; in the frame: keep that for as long */
+};
+
+struct peer_join {
+    uint32_t protocol_min, protocol_max;
+    uint64_t cluster_id, node_id;
+    uint8_t secret[SECRET_SIZE];
+    char name[MEMBER_NAME_MAX + 1];
+    char address[ADDRESS_MAX + 1]; /* where others reach it */
+};
+
+/* By seat; node_id 0: free. */
+struct peer_joined {
+    char refused[256]; /* why not; "": it is a member */
+    struct {
+        uint64_t node_id;
+        char name[MEMBER_NAME_MAX + 1];
+        char address[ADDRESS_MAX + 1];
+        bool votes;
+    } members[MEMBERS_MAX];
+};
+
+#define SNAPSHOT_PIECE_MAX (128 * KIB) /* small, so that consensus never queues behind much */
+
+struct peer_snapshot_get {
+    uint64_t transfer; /* the receiver's number for it; a new one ends the former at the sender */
+    uint64_t offset;   /* the first byte wanted; pieces are asked for in order, a few ahead */
+};
+
+struct peer_snapshot_data {
+    uint64_t transfer, offset;
+    bool is_last;
+    uint64_t hash;      /* with the last piece: XXH3-64 of all bytes */
+    char refused[160];  /* why there is no snapshot here; "" */
+    uint32_t size;      /* 0..SNAPSHOT_PIECE_MAX */
+    const uint8_t *bytes;
 };
 
 struct peer_message {
@@ -71,6 +114,10 @@ struct peer_message {
         struct peer_status status;
         struct peer_alive alive;
         struct peer_relay relay;
+        struct peer_join join;
+        struct peer_joined joined;
+        struct peer_snapshot_get snapshot_get;
+        struct peer_snapshot_data snapshot_data;
     };
 };
 

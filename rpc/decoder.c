@@ -391,6 +391,9 @@ static void take_paxos(struct params *p, struct message *m)
         m->release.ballot = take_real_ballot(p);
         m->release.successor = take_real_ballot(p);
         break;
+    case MESSAGE_LEASE_ASK:
+    case MESSAGE_LEASE_GRANT:
+    case MESSAGE_LEASE_ACK:
     case MESSAGE_KIND_COUNT:
         refuse(p);
         break;

@@ -21,21 +21,37 @@
 #define PEER_IDLE_NS         (5 * NS_PER_S)
 #define STRANGERS_MAX        32 /* connections without a hello; each ends after 2 s */
 
+/* One who knocks with PEER_JOIN; to be answered once, from the loop thread, then gone. */
+struct join_request;
+
 struct transport_callbacks {
     void *context;
-    /* A peer said hello; @index is the member whose name it gave, and whose place in the
-     * configuration it claims. Return NULL to accept, or the reason to refuse (sent and logged). */
+    /* A peer said hello; @index is the seat of the member whose name it gave. Return NULL to accept,
+     * or the reason to refuse (sent and logged). */
     const char *(*on_hello)(void *context, uint32_t index, const struct peer_hello *hello);
+    /* A peer of this cluster said hello whose name is no member's here. Returns why it is refused:
+     * whether it has retired, or is not known yet. NULL: the usual reason. */
+    const char *(*on_unknown)(void *context, const struct peer_hello *hello);
+    /* Somebody wants to join; @r is answered with transport_answer_join(), later perhaps. NULL: joins
+     * are refused. */
+    void (*on_join)(void *context, struct join_request *r, const struct peer_join *join);
     /* Connection to member @index up or down. */
     void (*on_state)(void *context, uint32_t index, bool connected, const char *reason);
     /* A message from member @index, connected or, of the core, relayed; borrowed for the call. */
     void (*on_message)(void *context, uint32_t index, const struct peer_message *m);
 };
 
+/* Of two members the one whose name comes first dials. */
+struct transport_member {
+    uint64_t node_id;                /* 0: not known yet (forming) */
+    char name[MEMBER_NAME_MAX + 1];  /* "": the seat is free */
+    char address[ADDRESS_MAX + 1];   /* "IP:PORT" */
+};
+
 struct transport_config {
-    uint32_t self, member_count;
-    char names[MEMBERS_MAX][MEMBER_NAME_MAX + 1];
-    char addresses[MEMBERS_MAX][ADDRESS_MAX + 1]; /* "IP:PORT" */
+    uint32_t self; /* own seat: its name, id and address are the own ones */
+    struct transport_member members[MEMBERS_MAX]; /* by seat: every index here is one */
+    char listen[ADDRESS_MAX + 1]; /* where to listen, and what to dial from; "": the own address */
     uint64_t cluster_id;
     struct transport_callbacks callbacks;
     /* Called for each hello sent, to fill node_id, pins and so on. */
@@ -48,6 +64,17 @@ struct transport;
  * that a packet filter between two addresses cuts exactly one pair). 0, -EADDRINUSE,
  * -EADDRNOTAVAIL, -EACCES, -EINVAL (address), -ENOMEM. */
 int transport_open(uv_loop_t *loop, const struct transport_config *config, struct transport **out);
+
+/* The members have changed: connections to who is gone, or is another now, end; an address that
+ * changed is dialled anew. The own seat may move; while the own name is in none, nobody is dialled
+ * or let in. */
+void transport_set_members(struct transport *t, const struct transport_member members[MEMBERS_MAX]);
+/* Listen on another address; the old one is let go once that works. 0 or -errno as of
+ * transport_open(), and nothing has changed. */
+int transport_listen(struct transport *t, const char *address);
+/* Answer and forget @r. */
+void transport_answer_join(struct transport *t, struct join_request *r,
+                           const struct peer_joined *answer);
 
 /* Queue @m for every member in the mask @to (own bit ignored); encoded once. Drops, never fails.
  * Bytes leave when the loop turns, or at once where the socket has room. */

@@ -105,7 +105,8 @@ static void note(struct cluster *c, struct sim_node *n, const struct note *note)
 {
     static const char *const names[] = {"suspect",   "candidate",  "leader",    "serving",
                                         "preempted", "lease_lost", "following", "handover",
-                                        "behind",    "caught_up"};
+                                        "behind",    "caught_up",  "configured", "left",
+                                        "read_lease", "read_lease_lost", "holder_waited_out"};
     cluster_trace(c, "node %u %s ballot=%" PRIu64 ".%" PRIu64 " slot=%" PRIu64, n->index,
                   names[note->kind], note->ballot.round, note->ballot.leader, note->slot);
 }
@@ -135,6 +136,8 @@ static void perform(struct cluster *c, struct sim_node *n, const struct effect *
         break;
     case EFFECT_COLLECT:
         collect(c, n, e->collect.slot);
+        break;
+    case EFFECT_SNAPSHOT:
         break;
     case EFFECT_NOTE:
         note(c, n, &e->note);
@@ -347,10 +350,13 @@ static void replay(struct cluster *c, struct sim_node *n, uint64_t decided)
 
 void node_boot(struct cluster *c, struct sim_node *n)
 {
-    struct paxos_config config = {
-        .member_count = c->options.nodes, .self = n->index, .seed = prng_next(&c->prng)};
+    uint64_t ids[MEMBERS_MAX];
     for (uint32_t i = 0; i < c->options.nodes; i++)
-        config.members[i] = c->nodes[i].id;
+        ids[i] = c->nodes[i].id;
+    struct paxos_config config = {.configuration = configuration_of(ids, c->options.nodes),
+                                  .node = n->id,
+                                  .life = n->life + UINT64_C(1),
+                                  .seed = prng_next(&c->prng)};
     struct paxos_recovered r = {0};
     uint64_t decided = recover_log(n, &r);
     replay(c, n, decided);

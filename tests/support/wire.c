@@ -129,6 +129,9 @@ static void fill_paxos(struct wire_samples *s, struct message *m, uint32_t count
         m->release.ballot = any_ballot(r);
         m->release.successor = any_ballot(r);
         break;
+    case MESSAGE_LEASE_ASK:
+    case MESSAGE_LEASE_GRANT:
+    case MESSAGE_LEASE_ACK:
     case MESSAGE_KIND_COUNT:
         ASSERT(false);
     }
@@ -299,6 +302,9 @@ static bool same_paxos(const struct message *a, const struct message *b)
     case MESSAGE_RELEASE:
         return same_ballot(a->release.ballot, b->release.ballot) &&
                same_ballot(a->release.successor, b->release.successor);
+    case MESSAGE_LEASE_ASK:
+    case MESSAGE_LEASE_GRANT:
+    case MESSAGE_LEASE_ACK:
     case MESSAGE_KIND_COUNT:
         break;
     }
@@ -458,6 +464,9 @@ static const char *bad_paxos(const struct message *m, const struct frame *f)
         return bad_pvalues(m->decisions.pvalues, m->decisions.count, false, true, f);
     case MESSAGE_RELEASE:
         return bad_ballot(m->release.ballot) || bad_ballot(m->release.successor) ? "release" : NULL;
+    case MESSAGE_LEASE_ASK:
+    case MESSAGE_LEASE_GRANT:
+    case MESSAGE_LEASE_ACK:
     case MESSAGE_KIND_COUNT:
         break;
     }

@@ -11,7 +11,9 @@ static uint64_t now_ns;
 
 static struct paxos *node_of(uint32_t members, const struct paxos_recovered *recovered, bool fresh)
 {
-    struct paxos_config config = {.members = {1, 2, 3}, .member_count = members, .seed = 7};
+    struct paxos_config config = {
+        .configuration = configuration_of((uint64_t[]){1, 2, 3}, members), .node = 1, .life = 1};
+    config.seed = 7;
     now_ns = 10 * NS_PER_S;
     return paxos_init(calloc(1, paxos_size()), &config, recovered, fresh, now_ns);
 }

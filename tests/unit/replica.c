@@ -36,7 +36,7 @@ Test(replica, decides_as_held_only_what_it_holds_at_the_ballot_or_higher)
     cr_assert_not_null(fixture_send(MESSAGE_FETCH, 0));
     cr_expect_eq(fixture_send(MESSAGE_FETCH, 0)->message.fetch.first, 3);
     struct pvalue fetched = fixture_pvalue((struct ballot){0}, 3, 9);
-    struct message m = {.kind = MESSAGE_DECISIONS, .decisions = {1, &fetched}};
+    struct message m = {.kind = MESSAGE_DECISIONS, .decisions = {0, 1, &fetched}};
     replica_on_decisions(r, &m, o);
     cr_expect_eq(r->decided, 4, "and the held one after it");
     cr_expect_eq(fixture_effects(EFFECT_DECIDE), 4);
@@ -50,7 +50,7 @@ Test(replica, serves_a_fetched_slot_only_once_it_is_in_the_log)
     struct outbox *o = fixture_outbox(3);
     hold((struct ballot){1, 1}, 1, 1); /* lost: what the disk has of slot 1 */
     struct pvalue fetched = fixture_pvalue((struct ballot){0}, 1, 9);
-    struct message m = {.kind = MESSAGE_DECISIONS, .decisions = {1, &fetched}};
+    struct message m = {.kind = MESSAGE_DECISIONS, .decisions = {0, 1, &fetched}};
     replica_on_decisions(r, &m, o);
     struct message fetch = {.kind = MESSAGE_FETCH, .fetch = {1, 1}};
     replica_on_fetch(r, 2, &fetch, o);
