@@ -12,6 +12,8 @@ int command_stop(int argc, char **argv);
 int command_leader(int argc, char **argv);
 int command_status(int argc, char **argv); /* report.c: 0 fine, 1 degraded, 2 not working, 3 none */
 int command_verify(int argc, char **argv); /* 0 equal, 1 a member did not answer, 2 different */
+int command_member(int argc, char **argv); /* member.c */
+int command_join(int argc, char **argv);   /* join.c */
 int command_dev(int argc, char **argv);    /* dev.c */
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "mount-helper/asking.h"
 #include "mount-helper/complain.h"
 #include "mount-helper/daemon.h"
 #include "mount-helper/locate.h"
@@ -122,26 +123,13 @@ static int read_state(int argc, char **argv, const char **state)
     return 0;
 }
 
-/* Ask; complain when it went wrong. 0 or -errno. */
+/* Ask where there is nothing to read in the answer. */
 static int ask(const char *state_dir, const char *method, int timeout_ms)
 {
     struct admin_response response;
-    int rc = admin_call(state_dir, method, NULL, -1, timeout_ms, &response);
-    if (rc == -ENOENT || rc == -ECONNREFUSED) {
-        complain("%s: no daemon runs on %s; start it: paxfs mount %s MNT", method, state_dir,
-                 state_dir);
-        return rc;
-    }
-    if (rc < 0) {
-        complain("%s: the daemon of %s did not answer: %s; see its log", method, state_dir,
-                 strerror(-rc));
-        return rc;
-    }
-    if (response.error[0]) {
-        complain("%s: %s", method, response.error);
-        rc = -EIO;
-    }
-    admin_response_deinit(&response);
+    int rc = asking_call(state_dir, method, NULL, timeout_ms, &response);
+    if (rc == 0)
+        admin_response_deinit(&response);
     return rc;
 }
 

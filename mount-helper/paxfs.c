@@ -13,6 +13,9 @@ static const char help[] =
     "  init    --state DIR --listen ADDR:PORT              a cluster of this host alone\n"
     "  init    --state DIR --cluster n1=A:P,n2=A:P,n3=A:P --name n1\n"
     "                                                      on each host, with its own --name\n"
+    "  join    --state DIR --listen ADDR:PORT TOKEN        make this host one of a cluster's\n"
+    "  member  ls | add NAME | remove NAME | replace OLD [NEW] | promote NAME |\n"
+    "          set-addr NAME ADDR:PORT                     who belongs to it; add prints a TOKEN\n"
     "  mount   STATE_DIR DIR [-o OPTIONS]                  as mount -t paxfs; starts the daemon\n"
     "  umount  [-l] DIR                                    the daemon goes on\n"
     "  stop    [--state DIR|MNT]                           end the daemon; nobody waits for it\n"
@@ -29,6 +32,7 @@ static const char help[] =
     "a cluster on this machine, to try things\n"
     "  dev up N [--dir D] [--base PORT]                    N nodes on 127.0.0.1 to 127.0.0.N\n"
     "  dev kill nK | start nK | stop nK [--dir D]\n"
+    "  dev add | remove nK | replace nK [--dir D]          change its members\n"
     "  dev status | verify | down [--delete] [--dir D]\n"
     "\n"
     "  --help, --version\n";
@@ -41,7 +45,8 @@ int main(int argc, char **argv)
     } verbs[] = {
         {"init", command_init},     {"mount", command_mount},   {"umount", command_umount},
         {"stop", command_stop},     {"leader", command_leader}, {"status", command_status},
-        {"verify", command_verify}, {"dev", command_dev},
+        {"verify", command_verify}, {"member", command_member}, {"join", command_join},
+        {"dev", command_dev},
     };
 
     if (argc < 2) {

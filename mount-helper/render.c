@@ -123,8 +123,64 @@ static void render_members(FILE *out, const msgpack_object *status)
         admin_get_text(m, "last_error", error, sizeof(error), "");
         if (!connected && error[0])
             fprintf(out, "           %s\n", error);
+        admin_get_text(m, "relayed_by", error, sizeof(error), "");
+        if (error[0])
+            fprintf(out, "           reached through %s\n", error);
     }
     fputc('\n', out);
+}
+
+/* "voter", or what it is on its way to. */
+static const char *role_text(const msgpack_object *m, char *out)
+{
+    char role[TEXT_ROOM], replaces[TEXT_ROOM];
+    text_of(m, "role", role);
+    admin_get_text(m, "replaces", replaces, sizeof(replaces), "");
+    if (replaces[0])
+        snprintf(out, TEXT_ROOM, "%.32s, to replace %.32s", role, replaces);
+    else if (admin_get_bool(m, "wants_vote", false))
+        snprintf(out, TEXT_ROOM, "%.32s, to vote once caught up", role);
+    else
+        snprintf(out, TEXT_ROOM, "%s", role);
+    return out;
+}
+
+static void render_quorum(FILE *out, const msgpack_object *membership)
+{
+    uint64_t voters = admin_get_u64(membership, "voters", 0);
+    uint64_t up = admin_get_u64(membership, "voters_up", 0);
+    uint64_t can_lose = admin_get_u64(membership, "can_lose", 0);
+    if (2 * up <= voters)
+        fprintf(out, "%" PRIu64 " of %" PRIu64 " voters are up: too few to decide anything\n", up,
+                voters);
+    else
+        fprintf(out, "%" PRIu64 " of %" PRIu64 " voters are up; you can lose %" PRIu64 "%s\n", up,
+                voters, can_lose, can_lose ? "" : " until another is up, or joins");
+    if (admin_get_bool(membership, "change_pending", false))
+        fprintf(out, "a change of voters governs from slot %" PRIu64 " on, in a moment\n",
+                admin_get_u64(membership, "from", 0));
+}
+
+void render_membership(FILE *out, const msgpack_object *status)
+{
+    char name[TEXT_ROOM], address[TEXT_ROOM], role[TEXT_ROOM];
+    const msgpack_object_array *members = array_of(status, "members");
+    const msgpack_object *membership = admin_get(status, "membership");
+    if (!members)
+        return;
+    fprintf(out, "%-10s %-22s %-5s %8s %9s  %s\n", "NAME", "ADDRESS", "LINK", "LAG", "LEASE ms",
+            "ROLE");
+    for (uint32_t i = 0; i < members->size; i++) {
+        const msgpack_object *m = &members->ptr[i];
+        char lease[TEXT_ROOM];
+        fprintf(out, "%-10s %-22s %-5s %8" PRIu64 " %9s  %s\n", text_of(m, "name", name),
+                text_of(m, "address", address),
+                admin_get_bool(m, "connected", false) ? "up" : "down",
+                admin_get_u64(m, "lag_slots", 0), number_text(m, "lease_ms", lease),
+                role_text(m, role));
+    }
+    if (is_map(membership))
+        render_quorum(out, membership);
 }
 
 static void render_mount(FILE *out, const msgpack_object *mount)

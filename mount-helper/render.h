@@ -7,6 +7,8 @@
 #include <stdio.h>
 
 void render_status(FILE *out, const msgpack_object *status);
+/* Who belongs to the cluster, of the same status: for `paxfs member ls`. */
+void render_membership(FILE *out, const msgpack_object *status);
 /* One line a member and the verdict. */
 void render_verify(FILE *out, const msgpack_object *result);
 

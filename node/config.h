@@ -26,6 +26,9 @@ struct config_member {
 struct config {
     uint64_t cluster_id;
     uint64_t node_id;
+    char name[MEMBER_NAME_MAX + 1];
+    char listen[ADDRESS_MAX + 1]; /* the own address */
+    bool has_joined;              /* a running cluster, rather than begun one */
     uint32_t self,
         member_count; /* members are sorted by name: the index is the same on every host */
     struct config_member members[MEMBERS_MAX];
@@ -40,6 +43,18 @@ int config_init(const char *dir, struct config *c, char *error, size_t error_siz
 /* Read config and members. 0; -ENOENT: not a state directory; -EBADMSG: damaged or of a later
  * version; other -errno; @error is what a person reads: what, why, what to do. */
 int config_load(const char *dir, struct config *c, char *error, size_t error_size);
+/* `paxfs join`, in two steps: make @dir for a host that is to join cluster @cluster_id as @name, or,
+ * where a former try left it unfinished or finished, find its identity again; fills @c (name,
+ * listen, node_id, cluster_id). @listen may differ from the former try's: it is taken over.
+ * 0; -EINVAL (@listen is no address); -EEXIST: it is the state of something else; -ENOTEMPTY;
+ * -errno; @error is what a person reads. */
+int config_begin_join(const char *dir, const char *name, const char *listen, uint64_t cluster_id,
+                      struct config *c, char *error, size_t error_size);
+/* ... and write down @c->members, with their ids, as the cluster told them: from now on a daemon may
+ * start there. 0 or -errno. */
+int config_finish_join(const char *dir, const struct config *c);
+/* The own address has changed: durably. 0 or -errno. */
+int config_set_listen(const char *dir, const char *listen);
 /* Write the pinned ids durably. 0 or -errno. */
 int config_pin_members(const char *dir, const struct config *c);
 /* True when every member's id is pinned. */
