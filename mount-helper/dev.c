@@ -15,7 +15,7 @@
 #include "base/clock.h"
 #include "mount-helper/complain.h"
 #include "mount-helper/daemon.h"
-#include "mount-helper/dev_node.h"
+#include "mount-helper/dev_cluster.h"
 #include "mount-helper/mounting.h"
 #include "mount-helper/mountinfo.h"
 #include "mount-helper/report.h"
@@ -23,101 +23,27 @@
 #define DEFAULT_DIR  "paxfs-dev"
 #define DEFAULT_PORT 7600
 #define UP_MS        30000
-#define START_MS     15000
 
 static const char usage[] =
     "usage: paxfs dev up N [--dir D] [--base PORT]   start N nodes on 127.0.0.1 to 127.0.0.N\n"
     "       paxfs dev kill nK [--dir D]              SIGKILL, as a crash\n"
     "       paxfs dev start nK [--dir D]             start it again and mount it\n"
     "       paxfs dev stop nK [--dir D]              stop it as an operator would\n"
+    "       paxfs dev add [--dir D]                  one more node joins\n"
+    "       paxfs dev remove nK [--dir D]            it leaves the cluster for ever\n"
+    "       paxfs dev replace nK [--dir D]           one more node takes its place\n"
     "       paxfs dev status [--dir D] [--json]      all nodes\n"
     "       paxfs dev verify [--dir D] [--json]      compare the replicas\n"
     "       paxfs dev down [--dir D] [--delete]      stop all; --delete removes D\n"
     "D is ./" DEFAULT_DIR " if not given.\n";
 
-struct cluster {
-    char dir[PATH_MAX];
-    unsigned count, port;
-};
-
-struct arguments {
-    const char *dir, *verb, *operand;
-    unsigned port; /* 0: not given */
-    bool json, delete;
-};
-
-/* ---- the cluster's own file: D/dev ---- */
-
-static int cluster_path(const struct cluster *c, char *out)
-{
-    int size = snprintf(out, PATH_MAX, "%s/dev", c->dir);
-    return size < 0 || size >= PATH_MAX ? -ENAMETOOLONG : 0;
-}
-
-static int cluster_load(struct cluster *c)
-{
-    char path[PATH_MAX];
-    if (cluster_path(c, path) < 0)
-        return -ENAMETOOLONG;
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return -errno;
-    int fields = fscanf(file, "nodes=%u base=%u", &c->count, &c->port);
-    fclose(file);
-    if (fields != 2 || c->count < 1 || c->count > MEMBERS_MAX || c->port < 1 || c->port > 65535)
-        return -EBADMSG;
-    return 0;
-}
-
-static int cluster_save(const struct cluster *c)
-{
-    char path[PATH_MAX];
-    if (cluster_path(c, path) < 0)
-        return -ENAMETOOLONG;
-    FILE *file = fopen(path, "we");
-    if (!file)
-        return -errno;
-    fprintf(file, "nodes=%u\nbase=%u\n", c->count, c->port);
-    return fclose(file) == 0 ? 0 : -errno;
-}
-
-static int cluster_node(const struct cluster *c, unsigned number, struct dev_node *n)
-{
-    int rc = dev_node_init(n, c->dir, number, c->port);
-    if (rc < 0)
-        complain("the path of %s is too long; use a shorter --dir", c->dir);
-    return rc;
-}
-
-static int cluster_open(const char *dir, struct cluster *c)
-{
-    int rc = mountinfo_resolve(dir, c->dir);
-    if (rc == 0)
-        rc = cluster_load(c);
-    if (rc < 0)
-        complain("no dev cluster in %s (%s); make one: paxfs dev up 3 --dir %s", dir, strerror(-rc),
-                 dir);
-    return rc;
-}
-
 /* ---- up ---- */
 
-static int parse_count(const char *text, unsigned max, unsigned *out)
-{
-    char *end;
-    errno = 0;
-    unsigned long value = strtoul(text, &end, 10);
-    if (errno || end == text || *end || text[0] == '-' || value < 1 || value > max)
-        return -EINVAL;
-    *out = (unsigned)value;
-    return 0;
-}
-
 /* A new cluster of the asked size, or the one that is there. */
-static int up_prepare(const struct arguments *a, struct cluster *c)
+static int up_prepare(const struct dev_arguments *a, struct dev_cluster *c)
 {
     unsigned count;
-    if (!a->operand || parse_count(a->operand, MEMBERS_MAX, &count) < 0) {
+    if (!a->operand || dev_parse_count(a->operand, MEMBERS_MAX, &count) < 0) {
         complain("dev up: how many nodes? paxfs dev up N, N from 1 to %d", MEMBERS_MAX);
         return -EINVAL;
     }
@@ -128,7 +54,7 @@ static int up_prepare(const struct arguments *a, struct cluster *c)
     }
     int rc = mountinfo_resolve(a->dir, c->dir);
     if (rc == 0)
-        rc = cluster_load(c);
+        rc = dev_cluster_load(c);
     if (rc == 0 && (c->count != count || (a->port && a->port != c->port))) {
         complain("%s holds a cluster of %u on port %u; up %u without --base, or another --dir",
                  c->dir, c->count, c->port, c->count);
@@ -137,14 +63,14 @@ static int up_prepare(const struct arguments *a, struct cluster *c)
     if (rc == -ENOENT) {
         c->count = count;
         c->port = a->port ? a->port : DEFAULT_PORT;
-        rc = cluster_save(c);
+        rc = dev_cluster_save(c);
     }
     if (rc < 0)
         complain("cannot use %s: %s; use another --dir", a->dir, strerror(-rc));
     return rc;
 }
 
-static void write_cluster(const struct cluster *c, char *out, size_t room)
+static void write_cluster(const struct dev_cluster *c, char *out, size_t room)
 {
     size_t used = 0;
     for (unsigned k = 1; k <= c->count && used < room; k++)
@@ -152,35 +78,38 @@ static void write_cluster(const struct cluster *c, char *out, size_t room)
                                  k, k, c->port);
 }
 
-static int up_start(const struct cluster *c, struct dev_node *nodes)
+/* Those that were not removed, into @nodes. Returns how many, or -errno. */
+static int up_nodes(const struct dev_cluster *c, struct dev_node *nodes)
 {
-    struct daemon_child children[MEMBERS_MAX];
-    char cluster[MEMBERS_MAX * 32];
-    write_cluster(c, cluster, sizeof(cluster));
-    for (unsigned k = 0; k < c->count; k++) {
-        int rc = cluster_node(c, k + 1, &nodes[k]);
-        if (rc == 0)
-            rc = dev_node_create(&nodes[k], cluster);
+    int count = 0;
+    for (unsigned k = 1; k <= c->count; k++) {
+        int rc = dev_cluster_node(c, k, &nodes[count]);
         if (rc < 0)
             return rc;
+        count += !dev_node_is_retired(&nodes[count]);
     }
-    for (unsigned k = 0; k < c->count; k++) {
-        int rc = dev_node_launch(&nodes[k], &children[k]);
-        if (rc < 0)
-            return rc;
-    }
-    for (unsigned k = 0; k < c->count; k++) {
-        int rc = dev_node_mount(&nodes[k], &children[k]);
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
+    return count;
 }
 
-static int up_await(const struct cluster *c, const struct dev_node *nodes)
+static int up_start(const struct dev_cluster *c, const struct dev_node *nodes, int count)
+{
+    struct daemon_child children[DEV_NODES_MAX];
+    char cluster[DEV_NODES_MAX * 32];
+    int rc = 0;
+    write_cluster(c, cluster, sizeof(cluster));
+    for (int k = 0; rc == 0 && k < count; k++)
+        rc = dev_node_create(&nodes[k], cluster);
+    for (int k = 0; rc == 0 && k < count; k++)
+        rc = dev_node_launch(&nodes[k], &children[k]);
+    for (int k = 0; rc == 0 && k < count; k++)
+        rc = dev_node_mount(&nodes[k], &children[k]);
+    return rc;
+}
+
+static int up_await(const struct dev_cluster *c, const struct dev_node *nodes, int count)
 {
     uint64_t deadline = clock_now_ns() + UP_MS * NS_PER_MS;
-    for (unsigned k = 0; k < c->count; k++) {
+    for (int k = 0; k < count; k++) {
         uint64_t now = clock_now_ns();
         int left_ms = now < deadline ? (int)((deadline - now) / NS_PER_MS) : 0;
         int rc = mounting_await_usable(nodes[k].mnt, left_ms + 1);
@@ -193,53 +122,51 @@ static int up_await(const struct cluster *c, const struct dev_node *nodes)
     return 0;
 }
 
-static int dev_up(const struct arguments *a)
+static int up(const struct dev_arguments *a, struct dev_node *nodes)
 {
-    struct cluster c = {0};
-    struct dev_node *nodes = calloc(MEMBERS_MAX, sizeof(*nodes));
-    if (!nodes)
-        return EXIT_FAILED;
+    struct dev_cluster c = {0};
     int rc = up_prepare(a, &c);
+    int count = rc == 0 ? up_nodes(&c, nodes) : rc;
+    rc = count < 0 ? count : up_start(&c, nodes, count);
     if (rc == 0)
-        rc = up_start(&c, nodes);
-    if (rc == 0)
-        rc = up_await(&c, nodes);
-    if (rc == 0) {
-        printf("%u nodes are up; one directory, mounted %u times:\n", c.count, c.count);
-        for (unsigned k = 0; k < c.count; k++)
-            printf("  %-4s %-20s %s\n", nodes[k].name, nodes[k].address, nodes[k].mnt);
-        printf("try:       paxfs dev kill n1 --dir %s      (and start n1, status, verify)\n"
-               "take down: paxfs dev down --dir %s         (--delete removes the data too)\n",
-               c.dir, c.dir);
-    }
+        rc = up_await(&c, nodes, count);
+    if (rc < 0)
+        return EXIT_FAILED;
+    printf("%d nodes are up; one directory, mounted %d times:\n", count, count);
+    for (int k = 0; k < count; k++)
+        printf("  %-4s %-20s %s\n", nodes[k].name, nodes[k].address, nodes[k].mnt);
+    printf("try:       paxfs dev kill n1 --dir %s      (and start n1, status, verify)\n"
+           "take down: paxfs dev down --dir %s         (--delete removes the data too)\n",
+           c.dir, c.dir);
+    return EXIT_FINE;
+}
+
+static int dev_up(const struct dev_arguments *a)
+{
+    struct dev_node *nodes = calloc(DEV_NODES_MAX + 1, sizeof(*nodes));
+    int status = nodes ? up(a, nodes) : EXIT_FAILED;
     free(nodes);
-    return rc == 0 ? EXIT_FINE : EXIT_FAILED;
+    return status;
 }
 
 /* ---- one node ---- */
 
-static int open_node(const struct arguments *a, struct cluster *c, struct dev_node *n)
+static int open_node(const struct dev_arguments *a, struct dev_cluster *c, struct dev_node *n)
 {
-    unsigned number;
-    if (cluster_open(a->dir, c) < 0)
-        return -ENOENT;
-    if (!a->operand || a->operand[0] != 'n' || parse_count(a->operand + 1, c->count, &number) < 0) {
-        complain("dev %s: which node? n1 to n%u", a->verb, c->count);
-        return -EINVAL;
-    }
-    return cluster_node(c, number, n);
+    int rc = dev_cluster_open(a->dir, c);
+    return rc < 0 ? rc : dev_cluster_named(c, a, n);
 }
 
-static int dev_kill(const struct arguments *a)
+static int dev_kill(const struct dev_arguments *a)
 {
-    struct cluster c;
+    struct dev_cluster c;
     struct dev_node n;
     return open_node(a, &c, &n) == 0 && dev_node_kill(&n) == 0 ? EXIT_FINE : EXIT_FAILED;
 }
 
-static int dev_stop(const struct arguments *a)
+static int dev_stop(const struct dev_arguments *a)
 {
-    struct cluster c;
+    struct dev_cluster c;
     struct dev_node n;
     if (open_node(a, &c, &n) < 0)
         return EXIT_FAILED;
@@ -252,43 +179,32 @@ static int dev_stop(const struct arguments *a)
     return dev_node_finish_stop(&n, pid) == 0 ? EXIT_FINE : EXIT_FAILED;
 }
 
-static int dev_start(const struct arguments *a)
+static int dev_start(const struct dev_arguments *a)
 {
-    struct cluster c;
+    struct dev_cluster c;
     struct dev_node n;
-    struct daemon_child child;
-    if (open_node(a, &c, &n) < 0 || dev_node_launch(&n, &child) < 0 ||
-        dev_node_mount(&n, &child) < 0)
-        return EXIT_FAILED;
-    int rc = mounting_await_usable(n.mnt, START_MS);
-    if (rc == -ETIMEDOUT) {
-        printf("%s: mounted on %s; waiting for a quorum\n", n.name, n.mnt);
-        return EXIT_FINE;
-    }
-    if (rc < 0) {
-        complain("%s is mounted on %s but not usable: %s; see %s", n.name, n.mnt, strerror(-rc),
-                 n.log_path);
-        return EXIT_FAILED;
-    }
-    return EXIT_FINE;
+    return open_node(a, &c, &n) == 0 && dev_node_start(&n, DEV_START_MS) == 0 ? EXIT_FINE
+                                                                              : EXIT_FAILED;
 }
 
 /* ---- all nodes ---- */
 
 /* The best a node says, and never better than degraded while one is down. */
-static int dev_status(const struct arguments *a)
+static int dev_status(const struct dev_arguments *a)
 {
-    struct cluster c;
+    struct dev_cluster c;
     struct dev_node n;
-    if (cluster_open(a->dir, &c) < 0)
+    if (dev_cluster_open(a->dir, &c) < 0)
         return 3;
-    int best = 3, worst = 0;
+    int best = 3, worst = 0, shown = 0;
     if (a->json)
         putchar('[');
     for (unsigned k = 1; k <= c.count; k++) {
-        if (cluster_node(&c, k, &n) < 0)
+        if (dev_cluster_node(&c, k, &n) < 0)
             return 3;
-        if (k > 1)
+        if (dev_node_is_retired(&n))
+            continue;
+        if (shown++)
             fputs(a->json ? "," : "\n", stdout);
         int status = report_status(n.state, a->json);
         best = status < best ? status : best;
@@ -301,20 +217,13 @@ static int dev_status(const struct arguments *a)
     return best == 0 && worst > 0 ? 1 : best;
 }
 
-static int dev_verify(const struct arguments *a)
+static int dev_verify(const struct dev_arguments *a)
 {
-    struct cluster c;
+    struct dev_cluster c;
     struct dev_node n;
-    if (cluster_open(a->dir, &c) < 0)
+    if (dev_cluster_open(a->dir, &c) < 0 || dev_cluster_running(&c, 0, &n) < 0)
         return EXIT_FAILED;
-    for (unsigned k = 1; k <= c.count; k++) {
-        if (cluster_node(&c, k, &n) < 0)
-            return EXIT_FAILED;
-        if (dev_node_pid(&n) > 0)
-            return report_verify(n.state, a->json);
-    }
-    complain("no node runs in %s; start them: paxfs dev up %u --dir %s", c.dir, c.count, c.dir);
-    return EXIT_FAILED;
+    return report_verify(n.state, a->json);
 }
 
 static int delete_one(const char *path, const struct stat *st, int kind, struct FTW *at)
@@ -326,13 +235,13 @@ static int delete_one(const char *path, const struct stat *st, int kind, struct 
 }
 
 /* Never across a mount: what is below one is the cluster's, not ours to delete. */
-static int delete_cluster(const struct cluster *c)
+static int delete_cluster(const struct dev_cluster *c)
 {
     char path[PATH_MAX];
     struct dev_node n;
     for (unsigned k = 1; k <= c->count; k++) {
         struct mountinfo mount;
-        if (cluster_node(c, k, &n) < 0)
+        if (dev_cluster_node(c, k, &n) < 0)
             return -ENAMETOOLONG;
         if (mountinfo_at(n.mnt, &mount) == 0) {
             complain("%s is still mounted; unmount it: paxfs umount -l %s", n.mnt, n.mnt);
@@ -347,30 +256,30 @@ static int delete_cluster(const struct cluster *c)
             return -EIO;
         }
     }
-    if (cluster_path(c, path) == 0)
+    if (dev_cluster_path(c, path) == 0)
         unlink(path);
     if (rmdir(c->dir) < 0 && errno != ENOTEMPTY && errno != EBUSY)
         complain("warning: cannot delete %s: %s", c->dir, strerror(errno));
     return 0;
 }
 
-static int dev_down(const struct arguments *a)
+static int dev_down(const struct dev_arguments *a)
 {
-    struct cluster c;
+    struct dev_cluster c;
     struct dev_node n;
-    pid_t pids[MEMBERS_MAX + 1] = {0};
+    pid_t pids[DEV_NODES_MAX + 1] = {0};
     int rc = 0;
-    if (cluster_open(a->dir, &c) < 0)
+    if (dev_cluster_open(a->dir, &c) < 0)
         return EXIT_FAILED;
     for (unsigned k = 1; k <= c.count; k++) {
-        if (cluster_node(&c, k, &n) < 0)
+        if (dev_cluster_node(&c, k, &n) < 0)
             return EXIT_FAILED;
         pids[k] = dev_node_pid(&n);
         if (pids[k] > 0)
             kill(pids[k], SIGTERM);
     }
     for (unsigned k = 1; k <= c.count; k++) {
-        if (cluster_node(&c, k, &n) < 0)
+        if (dev_cluster_node(&c, k, &n) < 0)
             return EXIT_FAILED;
         int stopped = dev_node_finish_stop(&n, pids[k]);
         rc = rc < 0 ? rc : stopped;
@@ -382,7 +291,7 @@ static int dev_down(const struct arguments *a)
 
 /* ---- arguments ---- */
 
-static int read_arguments(int argc, char **argv, struct arguments *a)
+static int read_arguments(int argc, char **argv, struct dev_arguments *a)
 {
     static const struct option long_options[] = {
         {"dir", required_argument, NULL, 'd'}, {"base", required_argument, NULL, 'b'},
@@ -396,7 +305,7 @@ static int read_arguments(int argc, char **argv, struct arguments *a)
             a->dir = optarg;
             break;
         case 'b':
-            if (parse_count(optarg, 65535, &a->port) < 0) {
+            if (dev_parse_count(optarg, 65535, &a->port) < 0) {
                 complain("dev: --base %s is no port; give 1 to 65535", optarg);
                 return -EINVAL;
             }
@@ -430,14 +339,16 @@ int command_dev(int argc, char **argv)
 {
     static const struct {
         const char *name;
-        int (*run)(const struct arguments *a);
+        int (*run)(const struct dev_arguments *a);
         bool needs_root;
     } verbs[] = {
-        {"up", dev_up, true},     {"kill", dev_kill, true},      {"start", dev_start, true},
-        {"stop", dev_stop, true}, {"status", dev_status, false}, {"verify", dev_verify, false},
-        {"down", dev_down, true},
+        {"up", dev_up, true},          {"kill", dev_kill, true},
+        {"start", dev_start, true},    {"stop", dev_stop, true},
+        {"status", dev_status, false}, {"verify", dev_verify, false},
+        {"down", dev_down, true},      {"add", dev_add, true},
+        {"remove", dev_remove, true},  {"replace", dev_replace, true},
     };
-    struct arguments a = {.dir = DEFAULT_DIR};
+    struct dev_arguments a = {.dir = DEFAULT_DIR};
     int rc = read_arguments(argc, argv, &a);
     if (rc != 0)
         return rc < 0 ? EXIT_FAILED : EXIT_FINE;

@@ -1,6 +1,7 @@
 #include "mount-helper/dev_node.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "mount-helper/complain.h"
+#include "mount-helper/joining.h"
 #include "mount-helper/mounting.h"
 #include "node/config.h"
 
@@ -54,14 +56,50 @@ static bool has_config(const struct dev_node *n)
     return set_path(path, "%s/config", n->state) == 0 && access(path, F_OK) == 0;
 }
 
-int dev_node_create(const struct dev_node *n, const char *cluster)
+static int make_dirs(const struct dev_node *n)
 {
-    struct config c = {0};
-    char error[512];
     int rc = make_dir(n->dir);
     /* A dead mount answers mkdir with ENOTCONN: whatever is mounted there is looked at later. */
     if (rc == 0 && mounting_state(n->mnt, n->state) == MOUNT_NONE)
         rc = make_dir(n->mnt);
+    return rc;
+}
+
+int dev_node_join(const struct dev_node *n, const char *text)
+{
+    struct token token;
+    if (token_parse(text, &token) < 0) {
+        complain("%s: the daemon gave no token; it is of another version than paxfs", n->name);
+        return -EBADMSG;
+    }
+    int rc = make_dirs(n);
+    return rc < 0 ? rc : joining_join(n->state, n->address, &token);
+}
+
+int dev_node_retire(const struct dev_node *n)
+{
+    char path[PATH_MAX];
+    if (set_path(path, "%s/removed", n->dir) < 0)
+        return -ENAMETOOLONG;
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0)
+        complain("cannot make %s: %s", path, strerror(errno));
+    else
+        close(fd);
+    return fd < 0 ? -EIO : 0;
+}
+
+bool dev_node_is_retired(const struct dev_node *n)
+{
+    char path[PATH_MAX];
+    return set_path(path, "%s/removed", n->dir) == 0 && access(path, F_OK) == 0;
+}
+
+int dev_node_create(const struct dev_node *n, const char *cluster)
+{
+    struct config c = {0};
+    char error[512];
+    int rc = make_dirs(n);
     if (rc < 0 || has_config(n))
         return rc;
     rc = config_parse_cluster(&c, cluster, n->name, error, sizeof(error));
@@ -109,6 +147,25 @@ int dev_node_mount(const struct dev_node *n, const struct daemon_child *child)
         return 0;
     struct mounting m = {.launch = launch, .dir = n->mnt};
     return mounting_mount(&m) == MOUNT_OK ? 0 : -EIO;
+}
+
+int dev_node_start(const struct dev_node *n, int timeout_ms)
+{
+    struct daemon_child child;
+    int rc = dev_node_launch(n, &child);
+    if (rc == 0)
+        rc = dev_node_mount(n, &child);
+    if (rc < 0)
+        return rc;
+    rc = mounting_await_usable(n->mnt, timeout_ms);
+    if (rc == -ETIMEDOUT) {
+        printf("%s: mounted on %s; waiting for a quorum\n", n->name, n->mnt);
+        return 0;
+    }
+    if (rc < 0)
+        complain("%s is mounted on %s but not usable: %s; see %s", n->name, n->mnt, strerror(-rc),
+                 n->log_path);
+    return rc;
 }
 
 pid_t dev_node_pid(const struct dev_node *n)

@@ -1,6 +1,7 @@
 /* mount-helper/dev_node.h: one node of a cluster on this machine, as `paxfs dev` lays it out:
  *
  *   D/nK/state  D/nK/mnt  D/nK/paxfsd.pid  D/nK/paxfsd.log   on 127.0.0.K:PORT
+ *   D/nK/removed   there once it was removed from the cluster
  */
 #ifndef MOUNT_HELPER_DEV_NODE_H
 #define MOUNT_HELPER_DEV_NODE_H
@@ -26,10 +27,17 @@ int dev_node_init(struct dev_node *n, const char *cluster_dir, unsigned number, 
 
 /* Make its directories, and its state where there is none yet. */
 int dev_node_create(const struct dev_node *n, const char *cluster);
+/* ... of a cluster that runs already, by a token of one of its members. */
+int dev_node_join(const struct dev_node *n, const char *token);
+/* It was removed from the cluster: it stays where it is, and is left out from now on. */
+int dev_node_retire(const struct dev_node *n);
+bool dev_node_is_retired(const struct dev_node *n);
 /* Start its daemon without waiting for it; @child->pid is 0 when one runs already. */
 int dev_node_launch(const struct dev_node *n, struct daemon_child *child);
 /* Wait until it answers, and mount it, taking away a dead mount first. */
 int dev_node_mount(const struct dev_node *n, const struct daemon_child *child);
+/* All that, and wait until the mount answers; without a quorum in time it says so: 0. */
+int dev_node_start(const struct dev_node *n, int timeout_ms);
 /* The running daemon, or 0. */
 pid_t dev_node_pid(const struct dev_node *n);
 /* SIGKILL, and wait until it is gone. -ESRCH: it did not run. */

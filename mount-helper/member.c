@@ -21,8 +21,9 @@
 static const char usage[] =
     "usage: paxfs member ls [--json]                       who belongs to it, and who votes\n"
     "       paxfs member add NAME [--learner]              invite a host: prints a token for it\n"
-    "       paxfs member replace OLD                       invite a host to take OLD's place\n"
-    "       paxfs member replace OLD NEW                   NEW, a learner, takes OLD's place now\n"
+    "       paxfs member replace OLD NEW                   NEW takes OLD's place: a learner at "
+    "once,\n"
+    "                                                      a host not yet there by invitation\n"
     "       paxfs member promote NAME                      a learner votes from now on\n"
     "       paxfs member remove NAME [--force]             for ever: it would have to join anew\n"
     "       paxfs member set-addr NAME ADDR:PORT           where the others reach it\n"
@@ -38,16 +39,16 @@ struct arguments {
 /* What a change is called by, and takes. */
 struct change {
     const char *verb, *method;
-    int operands_min, operands_max;
+    int operands;
     const char *keys[2]; /* of the operands */
 };
 
 static const struct change changes[] = {
-    {"add", "member_add", 1, 1, {"name", NULL}},
-    {"promote", "member_promote", 1, 1, {"name", NULL}},
-    {"remove", "member_remove", 1, 1, {"name", NULL}},
-    {"replace", "member_replace", 1, 2, {"old", "new"}},
-    {"set-addr", "member_set_addr", 2, 2, {"name", "address"}},
+    {"add", "member_add", 1, {"name", NULL}},
+    {"promote", "member_promote", 1, {"name", NULL}},
+    {"remove", "member_remove", 1, {"name", NULL}},
+    {"replace", "member_replace", 2, {"old", "new"}},
+    {"set-addr", "member_set_addr", 2, {"name", "address"}},
 };
 
 static void print_token(const struct arguments *a, const msgpack_object *result, const char *token)
@@ -98,21 +99,43 @@ static int pack_request(const struct arguments *a, const struct change *c, struc
     return params->bytes ? 0 : -ENOMEM;
 }
 
-/* `replace OLD` alone invites a host to take its place. */
-static struct change resolve(const struct arguments *a, const struct change *c)
+static bool is_member(const msgpack_object *status, const char *name)
 {
-    if (strcmp(c->verb, "replace") != 0 || a->operand_count == 2)
-        return *c;
-    return (struct change){"replace", "member_add", 1, 1, {"replaces", NULL}};
+    char text[MEMBER_NAME_MAX + 1];
+    const msgpack_object *members = admin_get(status, "members");
+    if (!members || members->type != MSGPACK_OBJECT_ARRAY)
+        return false;
+    for (uint32_t i = 0; i < members->via.array.size; i++)
+        if (strcmp(admin_get_text(&members->via.array.ptr[i], "name", text, sizeof text, ""),
+                   name) == 0)
+            return true;
+    return false;
+}
+
+/* Who is to replace another and is no member yet is invited to. 0 or -errno. */
+static int resolve(const struct arguments *a, const char *state_dir, struct change *c)
+{
+    struct admin_response response;
+    if (strcmp(c->verb, "replace") != 0)
+        return 0;
+    int rc = asking_call(state_dir, "status", NULL, CHANGE_MS, &response);
+    if (rc < 0)
+        return rc;
+    if (!is_member(&response.result, a->operands[1]))
+        *c = (struct change){"replace", "member_add", 2, {"replaces", "name"}};
+    admin_response_deinit(&response);
+    return 0;
 }
 
 static int change(const struct arguments *a, const char *state_dir, const struct change *named)
 {
-    struct change c = resolve(a, named);
+    struct change c = *named;
     struct buffer params = {0};
     struct admin_response response;
     char token[4096];
-    int rc = pack_request(a, &c, &params);
+    int rc = resolve(a, state_dir, &c);
+    if (rc == 0)
+        rc = pack_request(a, &c, &params);
     if (rc == 0)
         rc = asking_call(state_dir, c.method, &params, CHANGE_MS, &response);
     buffer_deinit(&params);
@@ -210,8 +233,9 @@ int command_member(int argc, char **argv)
         const struct change *c = &changes[i];
         if (strcmp(a.verb, c->verb) != 0)
             continue;
-        if (a.operand_count < c->operands_min || a.operand_count > c->operands_max) {
-            complain("member %s: which member? see paxfs member --help", a.verb);
+        if (a.operand_count != c->operands) {
+            complain("member %s: %d name%s needed; see paxfs member --help", a.verb, c->operands,
+                     c->operands == 1 ? " is" : "s or addresses are");
             return EXIT_FAILED;
         }
         return locate_state_dir(a.state, state_dir) < 0 ? EXIT_FAILED : change(&a, state_dir, c);
