@@ -12,19 +12,24 @@ void held_list_init(struct held_list *l)
     l->tail = &l->head;
 }
 
-/* The arrays of a message: at most one of pvalues, slots, commands. */
+/* The arrays of a message: at most one of pvalues, slots, commands; and holders. */
 struct arrays {
     struct pvalue **pvalues;
     uint64_t **slots;
     struct command ***commands;
     uint32_t count;
+    struct holder **holders;
+    uint32_t holder_count;
 };
 
 static struct arrays arrays_of(struct message *m)
 {
     switch (m->kind) {
     case MESSAGE_P1B:
-        return (struct arrays){.pvalues = &m->p1b.pvalues, .count = m->p1b.count};
+        return (struct arrays){.pvalues = &m->p1b.pvalues,
+                               .count = m->p1b.count,
+                               .holders = &m->p1b.holders,
+                               .holder_count = m->p1b.holder_count};
     case MESSAGE_P2A:
         return (struct arrays){.pvalues = &m->p2a.pvalues, .count = m->p2a.count};
     case MESSAGE_DECISIONS:
@@ -33,6 +38,9 @@ static struct arrays arrays_of(struct message *m)
         return (struct arrays){.slots = &m->p2b.slots, .count = m->p2b.count};
     case MESSAGE_SUBMIT:
         return (struct arrays){.commands = &m->submit.commands, .count = m->submit.count};
+    case MESSAGE_RELEASE:
+        return (struct arrays){.holders = &m->release.holders,
+                               .holder_count = m->release.holder_count};
     case MESSAGE_PREVOTE:
     case MESSAGE_PREVOTE_ACK:
     case MESSAGE_P1A:
@@ -42,7 +50,6 @@ static struct arrays arrays_of(struct message *m)
     case MESSAGE_READ:
     case MESSAGE_READ_ACK:
     case MESSAGE_FETCH:
-    case MESSAGE_RELEASE:
     case MESSAGE_LEASE_ASK:
     case MESSAGE_LEASE_GRANT:
     case MESSAGE_LEASE_ACK:
@@ -52,7 +59,7 @@ static struct arrays arrays_of(struct message *m)
     return (struct arrays){0};
 }
 
-/* Layout: the struct, its array, and for pvalues the list of commands to let go. */
+/* Layout: the struct, its array, for pvalues the list of commands to let go, and the holders. */
 static struct held *copy_of(const struct send *send)
 {
     struct message m = send->message;
@@ -60,7 +67,8 @@ static struct held *copy_of(const struct send *send)
     size_t element = a.pvalues ? sizeof **a.pvalues : sizeof(uint64_t);
     size_t array_size = a.count * element;
     size_t list_size = a.pvalues ? a.count * sizeof(struct command *) : 0;
-    struct held *h = malloc(sizeof *h + array_size + list_size);
+    size_t holders_size = a.holder_count * sizeof **a.holders;
+    struct held *h = malloc(sizeof *h + array_size + list_size + holders_size);
     if (!h)
         return NULL;
     *h = (struct held){.to = send->to, .after = send->after};
@@ -81,6 +89,11 @@ static struct held *copy_of(const struct send *send)
         if (a.count)
             memcpy(array, *a.slots, array_size);
         *a.slots = array;
+    }
+    if (a.holders && a.holder_count) {
+        void *holders = (char *)array + array_size + list_size;
+        memcpy(holders, *a.holders, holders_size);
+        *a.holders = holders;
     }
     for (uint32_t i = 0; i < h->command_count; i++)
         command_ref(h->commands[i]);

@@ -14,20 +14,20 @@
 #include "base/limits.h"
 #include "rpc/frame.h"
 
-#define PROTOCOL_MIN 1
-#define PROTOCOL_MAX 1
+#define PROTOCOL_MIN 2
+#define PROTOCOL_MAX 2
 
 #define RELAY_SIZE_MAX (FRAME_SIZE_MAX - 64) /* bytes of a frame within a relay's frame */
 
 enum peer_kind {
-    PEER_HELLO,  /* first on every connection, both ways */
-    PEER_REFUSE, /* why the connection is about to be closed */
-    PEER_PAXOS,  /* a message of the core */
-    PEER_STATUS, /* what a node says of itself twice a second; also the digest of one slot */
-    PEER_ALIVE,  /* the transport's own keep-alive: whom the sender hears */
-    PEER_RELAY,  /* a message of the core for another member, to be passed on once */
-    PEER_JOIN,   /* first and only on a connection of its own: let me in, I was invited */
-    PEER_JOINED, /* its answer */
+    PEER_HELLO,        /* first on every connection, both ways */
+    PEER_REFUSE,       /* why the connection is about to be closed */
+    PEER_PAXOS,        /* a message of the core */
+    PEER_STATUS,       /* what a node says of itself twice a second; also the digest of one slot */
+    PEER_ALIVE,        /* the transport's own keep-alive: whom the sender hears */
+    PEER_RELAY,        /* a message of the core for another member, to be passed on once */
+    PEER_JOIN,         /* first and only on a connection of its own: let me in, I was invited */
+    PEER_JOINED,       /* its answer */
     PEER_SNAPSHOT_GET, /* the next piece of a snapshot, please */
     PEER_SNAPSHOT_DATA,
 };
@@ -46,6 +46,7 @@ struct peer_hello {
 
 struct peer_refuse {
     char reason[160];
+    bool retired; /* the node told so has left the cluster for good */
 };
 
 struct peer_status {
@@ -57,13 +58,13 @@ struct peer_status {
     uint64_t met; /* hash of all members' ids as this node knows them; 0: it has not met all */
 };
 
-/* Node ids: what is a seat here may be another one there. */
+/* Node ids, none 0: what is a seat here may be another one there. */
 struct peer_alive {
     uint32_t count;
     uint64_t hears[MEMBERS_MAX];
 };
 
-/* Node ids, which differ; whether they are members' is for the transport. */
+/* Node ids, which differ, none 0; whether they are members' is for the transport. */
 struct peer_relay {
     uint64_t origin, target;
     uint32_t size;        /* 1..RELAY_SIZE_MAX */
@@ -99,10 +100,10 @@ struct peer_snapshot_get {
 struct peer_snapshot_data {
     uint64_t transfer, offset;
     bool is_last;
-    uint64_t hash;      /* with the last piece: XXH3-64 of all bytes */
-    char refused[160];  /* why there is no snapshot here; "" */
-    uint32_t size;      /* 0..SNAPSHOT_PIECE_MAX */
-    const uint8_t *bytes;
+    uint64_t hash;        /* with the last piece: XXH3-64 of all bytes */
+    char refused[160];    /* why there is no snapshot here; "" */
+    uint32_t size;        /* 0..SNAPSHOT_PIECE_MAX */
+    const uint8_t *bytes; /* in the frame: keep that for as long */
 };
 
 struct peer_message {

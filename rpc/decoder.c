@@ -11,8 +11,8 @@
 
 enum {
     /* A p1b's pvalue has the most values: [[round, leader], slot, time, [node, epoch, sequence,
-     * low, bytes]] are 12. */
-    ELEMENTS_MAX = ENTRIES_MAX * 12 + 128,
+     * low, bytes]] are 12; a holder is [node, life, left], a member of joined has 6. */
+    ELEMENTS_MAX = ENTRIES_MAX * 12 + MEMBERS_MAX * 6 + 64,
     ZONE_SIZE = ELEMENTS_MAX * sizeof(msgpack_object) + 4096, /* one chunk holds any message */
 };
 
@@ -23,6 +23,7 @@ struct decoder {
     struct command *commands[ENTRIES_MAX]; /* of a submit */
     struct pvalue pvalues[ENTRIES_MAX];
     uint64_t slots[ENTRIES_MAX];
+    struct holder holders[MEMBERS_MAX];
 };
 
 /* A command and the frame its bytes lie in. */
@@ -202,6 +203,15 @@ static struct command *hold_command(struct params *p, const struct command *fiel
     return &f->command;
 }
 
+/* Bytes in the frame. */
+static const uint8_t *take_bytes(struct params *p, uint32_t size_max, uint32_t *size)
+{
+    const msgpack_object *o = take(p, MSGPACK_OBJECT_BIN);
+    require(p, o && o->via.bin.size <= size_max);
+    *size = p->error ? 0 : o->via.bin.size;
+    return p->error ? NULL : (const uint8_t *)o->via.bin.ptr;
+}
+
 static struct command *take_real_command(struct params *p)
 {
     struct params inner = take_array(p, 5);
@@ -209,14 +219,9 @@ static struct command *take_real_command(struct params *p)
     fields.epoch = take_u64(&inner);
     fields.sequence = take_u64(&inner);
     fields.low = take_u64(&inner);
-    const msgpack_object *o = take(&inner, MSGPACK_OBJECT_BIN);
+    fields.bytes = take_bytes(&inner, COMMAND_SIZE_MAX, &fields.size);
     leave_array(p, &inner);
-    require(p, o && o->via.bin.size <= COMMAND_SIZE_MAX);
-    if (p->error)
-        return NULL;
-    fields.size = o->via.bin.size;
-    fields.bytes = (const uint8_t *)o->via.bin.ptr;
-    return hold_command(p, &fields);
+    return p->error ? NULL : hold_command(p, &fields);
 }
 
 static struct command *take_command(struct params *p)
@@ -258,6 +263,23 @@ static void require_ascending(struct params *p, const struct pvalue *pvalues, ui
         require(p, pvalues[i - 1].slot < pvalues[i].slot);
 }
 
+/* All holders of a message. Returns how many. */
+static uint32_t take_holders(struct params *p)
+{
+    struct params list = take_array(p, MEMBERS_MAX);
+    uint32_t count = 0;
+    while (list.left && !list.error) {
+        struct params inner = take_array(&list, 3);
+        struct holder h = {.node = take_nonzero(&inner)};
+        h.life = take_u64(&inner);
+        h.left_ns = take_u64(&inner);
+        leave_array(&list, &inner);
+        p->decoder->holders[count++] = h;
+    }
+    leave_array(p, &list);
+    return p->error ? 0 : count;
+}
+
 static void take_p1b(struct params *p, struct message *m)
 {
     struct pvalue *pvalues = p->decoder->pvalues;
@@ -268,6 +290,8 @@ static void take_p1b(struct params *p, struct message *m)
     m->p1b.slot_next = take_u64(p);
     m->p1b.count = take_pvalues(p, true);
     m->p1b.pvalues = pvalues;
+    m->p1b.holder_count = take_holders(p);
+    m->p1b.holders = p->decoder->holders;
     require_ascending(p, pvalues, m->p1b.count);
     /* A page lies where it was asked for, and the next one after it: else a candidate could be sent
      * around in circles, or miss a slot. */
@@ -327,6 +351,25 @@ static void take_heartbeat_ack(struct params *p, struct message *m)
     m->heartbeat_ack.wall_ns = take_u64(p);
 }
 
+static void take_lease(struct params *p, struct message *m)
+{
+    if (m->kind == MESSAGE_LEASE_ASK) {
+        m->lease_ask.ballot = take_real_ballot(p);
+        m->lease_ask.life = take_u64(p);
+        m->lease_ask.sent_ns = take_u64(p);
+    } else if (m->kind == MESSAGE_LEASE_GRANT) {
+        m->lease_grant.ballot = take_real_ballot(p);
+        m->lease_grant.life = take_u64(p);
+        m->lease_grant.sent_ns = take_u64(p);
+        m->lease_grant.left_ns = take_u64(p);
+        m->lease_grant.bound = take_u64(p);
+    } else {
+        m->lease_ack.ballot = take_real_ballot(p);
+        m->lease_ack.life = take_u64(p);
+        m->lease_ack.through = take_u64(p);
+    }
+}
+
 static void take_paxos(struct params *p, struct message *m)
 {
     switch (m->kind) {
@@ -383,6 +426,7 @@ static void take_paxos(struct params *p, struct message *m)
         require(p, m->fetch.first <= m->fetch.last);
         break;
     case MESSAGE_DECISIONS:
+        m->decisions.slot_first = take_u64(p);
         m->decisions.count = take_pvalues(p, false);
         m->decisions.pvalues = p->decoder->pvalues;
         require_ascending(p, m->decisions.pvalues, m->decisions.count);
@@ -390,10 +434,14 @@ static void take_paxos(struct params *p, struct message *m)
     case MESSAGE_RELEASE:
         m->release.ballot = take_real_ballot(p);
         m->release.successor = take_real_ballot(p);
+        m->release.holder_count = take_holders(p);
+        m->release.holders = p->decoder->holders;
         break;
     case MESSAGE_LEASE_ASK:
     case MESSAGE_LEASE_GRANT:
     case MESSAGE_LEASE_ACK:
+        take_lease(p, m);
+        break;
     case MESSAGE_KIND_COUNT:
         refuse(p);
         break;
@@ -413,6 +461,7 @@ static void take_hello(struct params *p, struct peer_hello *h)
     while (inner.left && !inner.error)
         h->pinned[h->member_count++] = take_u64(&inner);
     leave_array(p, &inner);
+    h->version = take_u64(p);
     /* A later protocol may say more: it must still be possible to read which one it is. */
     if (!p->error)
         p->left = 0;
@@ -432,21 +481,72 @@ static void take_status(struct params *p, struct peer_status *s)
 
 static void take_alive(struct params *p, struct peer_alive *a)
 {
-    a->hears = take_u32(p);
-    require(p, a->hears >> MEMBERS_MAX == 0);
+    struct params inner = take_array(p, MEMBERS_MAX);
+    while (inner.left && !inner.error)
+        a->hears[a->count++] = take_nonzero(&inner);
+    leave_array(p, &inner);
 }
 
 static void take_relay(struct params *p, struct peer_relay *r)
 {
-    r->origin = take_u32(p);
-    r->target = take_u32(p);
-    require(p, r->origin < MEMBERS_MAX && r->target < MEMBERS_MAX && r->origin != r->target);
-    const msgpack_object *o = take(p, MSGPACK_OBJECT_BIN);
-    require(p, o && o->via.bin.size >= 1 && o->via.bin.size <= RELAY_SIZE_MAX);
-    if (p->error)
-        return;
-    r->size = o->via.bin.size;
-    r->bytes = (const uint8_t *)o->via.bin.ptr;
+    r->origin = take_nonzero(p);
+    r->target = take_nonzero(p);
+    require(p, r->origin != r->target);
+    r->bytes = take_bytes(p, RELAY_SIZE_MAX, &r->size);
+    require(p, r->size >= 1);
+}
+
+static void take_join(struct params *p, struct peer_join *j)
+{
+    j->protocol_min = take_u32(p);
+    j->protocol_max = take_u32(p);
+    require(p, j->protocol_min <= j->protocol_max);
+    j->cluster_id = take_u64(p);
+    j->node_id = take_nonzero(p);
+    uint32_t size;
+    const uint8_t *secret = take_bytes(p, SECRET_SIZE, &size);
+    require(p, size == SECRET_SIZE);
+    if (!p->error)
+        memcpy(j->secret, secret, SECRET_SIZE);
+    take_text(p, j->name, sizeof j->name);
+    take_text(p, j->address, sizeof j->address);
+    require(p, j->name[0] != '\0' && j->address[0] != '\0');
+    if (!p->error)
+        p->left = 0; /* as in a hello */
+}
+
+static void take_joined(struct params *p, struct peer_joined *j)
+{
+    take_text(p, j->refused, sizeof j->refused);
+    struct params list = take_array(p, MEMBERS_MAX);
+    uint32_t seat_next = 0;
+    while (list.left && !list.error) {
+        struct params inner = take_array(&list, 5);
+        uint32_t seat = take_u32(&inner);
+        require(&inner, seat >= seat_next && seat < MEMBERS_MAX);
+        if (!inner.error) {
+            j->members[seat].node_id = take_nonzero(&inner);
+            take_text(&inner, j->members[seat].name, sizeof j->members[seat].name);
+            take_text(&inner, j->members[seat].address, sizeof j->members[seat].address);
+            j->members[seat].votes = take_bool(&inner);
+            require(&inner, j->members[seat].name[0] != '\0');
+            require(&inner, j->members[seat].address[0] != '\0');
+        }
+        seat_next = seat + 1;
+        leave_array(&list, &inner);
+    }
+    leave_array(p, &list);
+}
+
+static void take_snapshot_data(struct params *p, struct peer_snapshot_data *s)
+{
+    s->transfer = take_u64(p);
+    s->offset = take_u64(p);
+    s->is_last = take_bool(p);
+    s->hash = take_u64(p);
+    take_text(p, s->refused, sizeof s->refused);
+    s->bytes = take_bytes(p, SNAPSHOT_PIECE_MAX, &s->size);
+    require(p, s->offset <= UINT64_MAX - s->size);
 }
 
 static bool method_is(const msgpack_object *o, const char *method)
@@ -455,39 +555,74 @@ static bool method_is(const msgpack_object *o, const char *method)
            memcmp(o->via.str.ptr, method, o->via.str.size) == 0;
 }
 
-static void take_message(struct params *p, const msgpack_object *method, struct peer_message *m)
+/* The transport's own notifications, by enum peer_kind; PEER_PAXOS has many. */
+static const char *const peer_methods[] = {
+    [PEER_HELLO] = METHOD_HELLO,
+    [PEER_REFUSE] = METHOD_REFUSE,
+    [PEER_PAXOS] = NULL,
+    [PEER_STATUS] = METHOD_STATUS,
+    [PEER_ALIVE] = METHOD_ALIVE,
+    [PEER_RELAY] = METHOD_RELAY,
+    [PEER_JOIN] = METHOD_JOIN,
+    [PEER_JOINED] = METHOD_JOINED,
+    [PEER_SNAPSHOT_GET] = METHOD_SNAPSHOT_GET,
+    [PEER_SNAPSHOT_DATA] = METHOD_SNAPSHOT_DATA,
+};
+
+static enum peer_kind kind_of(const msgpack_object *method)
 {
-    if (method_is(method, METHOD_HELLO)) {
-        m->kind = PEER_HELLO;
-        take_hello(p, &m->hello);
-        return;
-    }
-    if (method_is(method, METHOD_REFUSE)) {
-        m->kind = PEER_REFUSE;
-        take_text(p, m->refuse.reason, sizeof m->refuse.reason);
-        return;
-    }
-    if (method_is(method, METHOD_STATUS)) {
-        m->kind = PEER_STATUS;
-        take_status(p, &m->status);
-        return;
-    }
-    if (method_is(method, METHOD_ALIVE)) {
-        m->kind = PEER_ALIVE;
-        take_alive(p, &m->alive);
-        return;
-    }
-    if (method_is(method, METHOD_RELAY)) {
-        m->kind = PEER_RELAY;
-        take_relay(p, &m->relay);
-        return;
-    }
+    for (size_t kind = 0; kind < ARRAY_COUNT(peer_methods); kind++)
+        if (peer_methods[kind] && method_is(method, peer_methods[kind]))
+            return (enum peer_kind)kind;
+    return PEER_PAXOS;
+}
+
+static enum message_kind paxos_kind_of(const msgpack_object *method)
+{
     int kind = 0;
     while (kind < MESSAGE_KIND_COUNT && !method_is(method, paxos_methods[kind]))
         kind++;
-    m->kind = PEER_PAXOS;
-    m->paxos.kind = (enum message_kind)kind;
-    take_paxos(p, &m->paxos);
+    return (enum message_kind)kind;
+}
+
+static void take_message(struct params *p, const msgpack_object *method, struct peer_message *m)
+{
+    m->kind = kind_of(method);
+    switch (m->kind) {
+    case PEER_HELLO:
+        take_hello(p, &m->hello);
+        break;
+    case PEER_REFUSE:
+        take_text(p, m->refuse.reason, sizeof m->refuse.reason);
+        m->refuse.retired = take_bool(p);
+        break;
+    case PEER_PAXOS:
+        m->paxos.kind = paxos_kind_of(method);
+        take_paxos(p, &m->paxos);
+        break;
+    case PEER_STATUS:
+        take_status(p, &m->status);
+        break;
+    case PEER_ALIVE:
+        take_alive(p, &m->alive);
+        break;
+    case PEER_RELAY:
+        take_relay(p, &m->relay);
+        break;
+    case PEER_JOIN:
+        take_join(p, &m->join);
+        break;
+    case PEER_JOINED:
+        take_joined(p, &m->joined);
+        break;
+    case PEER_SNAPSHOT_GET:
+        m->snapshot_get.transfer = take_u64(p);
+        m->snapshot_get.offset = take_u64(p);
+        break;
+    case PEER_SNAPSHOT_DATA:
+        take_snapshot_data(p, &m->snapshot_data);
+        break;
+    }
 }
 
 static int decode(struct decoder *d, struct frame *frame, struct peer_message *m)

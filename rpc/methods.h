@@ -4,11 +4,15 @@
 
 #include "consensus/message.h"
 
-#define METHOD_HELLO  "hello"
-#define METHOD_REFUSE "refuse"
-#define METHOD_STATUS "status"
-#define METHOD_ALIVE  "alive"
-#define METHOD_RELAY  "relay"
+#define METHOD_HELLO         "hello"
+#define METHOD_REFUSE        "refuse"
+#define METHOD_STATUS        "status"
+#define METHOD_ALIVE         "alive"
+#define METHOD_RELAY         "relay"
+#define METHOD_JOIN          "join"
+#define METHOD_JOINED        "joined"
+#define METHOD_SNAPSHOT_GET  "snapshot_get"
+#define METHOD_SNAPSHOT_DATA "snapshot_data"
 
 /* msgpack-rpc: the first element of a notification */
 enum { NOTIFICATION = 2 };

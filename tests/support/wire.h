@@ -4,7 +4,22 @@
 
 #include "rpc/codec.h"
 
-enum { WIRE_SAMPLES = MESSAGE_KIND_COUNT + 7 };
+enum wire_sample { /* above those of the core, which are by enum message_kind */
+                   WIRE_HELLO = MESSAGE_KIND_COUNT,
+                   WIRE_HELLO_LONG,
+                   WIRE_REFUSE,
+                   WIRE_REFUSE_LONG,
+                   WIRE_STATUS,
+                   WIRE_ALIVE,
+                   WIRE_RELAY,
+                   WIRE_JOIN,
+                   WIRE_JOINED,
+                   WIRE_JOINED_REFUSED,
+                   WIRE_SNAPSHOT_GET,
+                   WIRE_SNAPSHOT_DATA,
+                   WIRE_SNAPSHOT_REFUSED,
+                   WIRE_SAMPLES
+};
 
 /* Messages of every kind, and the memory they point to. */
 struct wire_samples {
@@ -15,6 +30,8 @@ struct wire_samples {
     struct pvalue values[ENTRIES_MAX];  /* the same at the p2a's ballot */
     struct pvalue decided[ENTRIES_MAX]; /* the same without ballots */
     uint64_t slots[ENTRIES_MAX];
+    struct holder holders[MEMBERS_MAX];
+    uint32_t holder_count; /* as many as entries, but at most MEMBERS_MAX */
     uint8_t *bytes;
     struct frame *relayed; /* the p2a */
 };

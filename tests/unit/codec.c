@@ -199,8 +199,9 @@ Test(codec, a_changed_byte_never_gives_a_value_out_of_range)
 Test(codec, refuses_values_that_no_core_may_send)
 {
     static const struct ballot bottom = {0}, nobody = {3, 0}, too_high = {ROUND_MAX + 1, 3};
+    struct holder no_holder[3] = {{1, 1, 1}, {2, 1, 1}, {0, 1, 1}};
     struct wire_samples *s = wire_samples_new(3, 5, 12);
-    struct peer_message bad[40];
+    static struct peer_message bad[60];
     size_t count = 0;
 #define BAD(sample, change)                                                                        \
     do {                                                                                           \
@@ -230,16 +231,29 @@ Test(codec, refuses_values_that_no_core_may_send)
     BAD(MESSAGE_FETCH, m->paxos.fetch.first = 2; m->paxos.fetch.last = 1);
     BAD(MESSAGE_RELEASE, m->paxos.release.ballot = bottom);
     BAD(MESSAGE_RELEASE, m->paxos.release.successor = bottom);
-    BAD(MESSAGE_KIND_COUNT, m->hello.node_id = 0);
-    BAD(MESSAGE_KIND_COUNT, m->hello.name[0] = '\0');
-    BAD(MESSAGE_KIND_COUNT, m->hello.name[0] = '\n');
-    BAD(MESSAGE_KIND_COUNT, m->hello.protocol_min = 2; m->hello.protocol_max = 1);
-    BAD(MESSAGE_KIND_COUNT + 2, strcpy(m->refuse.reason, "\x1b[2J"));
-    BAD(MESSAGE_KIND_COUNT + 5, m->alive.hears = UINT32_C(1) << MEMBERS_MAX);
-    BAD(MESSAGE_KIND_COUNT + 6, m->relay.origin = MEMBERS_MAX);
-    BAD(MESSAGE_KIND_COUNT + 6, m->relay.target = MEMBERS_MAX);
-    BAD(MESSAGE_KIND_COUNT + 6, m->relay.target = m->relay.origin);
-    BAD(MESSAGE_KIND_COUNT + 6, m->relay.size = 0);
+    BAD(WIRE_HELLO, m->hello.node_id = 0);
+    BAD(WIRE_HELLO, m->hello.name[0] = '\0');
+    BAD(WIRE_HELLO, m->hello.name[0] = '\n');
+    BAD(WIRE_HELLO, m->hello.protocol_min = 2; m->hello.protocol_max = 1);
+    BAD(WIRE_REFUSE, strcpy(m->refuse.reason, "\x1b[2J"));
+    BAD(WIRE_ALIVE, m->alive.hears[1] = 0);
+    BAD(WIRE_RELAY, m->relay.origin = 0);
+    BAD(WIRE_RELAY, m->relay.target = 0);
+    BAD(WIRE_RELAY, m->relay.target = m->relay.origin);
+    BAD(WIRE_RELAY, m->relay.size = 0);
+    BAD(MESSAGE_LEASE_ASK, m->paxos.lease_ask.ballot = bottom);
+    BAD(MESSAGE_LEASE_GRANT, m->paxos.lease_grant.ballot = bottom);
+    BAD(MESSAGE_LEASE_ACK, m->paxos.lease_ack.ballot = bottom);
+    BAD(MESSAGE_P1B, m->paxos.p1b.holders = no_holder);
+    BAD(MESSAGE_RELEASE, m->paxos.release.holders = no_holder);
+    BAD(WIRE_JOIN, m->join.node_id = 0);
+    BAD(WIRE_JOIN, m->join.name[0] = '\0');
+    BAD(WIRE_JOIN, m->join.address[0] = '\0');
+    BAD(WIRE_JOIN, m->join.address[1] = '\n');
+    BAD(WIRE_JOIN, m->join.protocol_min = 2; m->join.protocol_max = 1);
+    BAD(WIRE_JOINED, m->joined.members[2].name[0] = '\0');
+    BAD(WIRE_JOINED, m->joined.members[2].address[0] = '\0');
+    BAD(WIRE_SNAPSHOT_DATA, m->snapshot_data.offset = UINT64_MAX);
 #undef BAD
     for (size_t i = 0; i < count; i++) {
         struct frame *f = wire_frame(&bad[i]);
@@ -340,18 +354,18 @@ Test(codec, a_relay_is_bounded)
     for (uint32_t over = 0; over < 2; over++) {
         struct buffer b = {0};
         pack_head(&b, 2, "relay", 3);
-        pack_u64(&b, 0);
         pack_u64(&b, 1);
+        pack_u64(&b, 2);
         pack_bin(&b, (uint32_t)RELAY_SIZE_MAX + over);
         cr_expect_leq(b.size, FRAME_SIZE_MAX);
         cr_expect_eq(decode_buffer(&b), over ? -EBADMSG : 0, "over by %u", over);
     }
 }
 
-/* What is in the relay of @inner, sent by 0 for 1. */
+/* What is in the relay of @inner, sent by 1 for 2. */
 static int unwrap(const struct frame *inner)
 {
-    struct peer_message m = {.kind = PEER_RELAY, .relay = {0, 1, inner->size, inner->bytes}};
+    struct peer_message m = {.kind = PEER_RELAY, .relay = {1, 2, inner->size, inner->bytes}};
     struct frame *f = wire_frame(&m);
     cr_assert_eq(codec_decode(decoder, f, &decoded), 0);
     int rc = codec_unwrap(decoder, &decoded);
@@ -393,8 +407,9 @@ Test(codec, text_ends_where_its_field_does)
     for (int over = 0; over < 2; over++) {
         struct buffer b = {0};
         text[sizeof text - 2 + (size_t)over] = '\0';
-        pack_head(&b, 2, "refuse", 1);
+        pack_head(&b, 2, "refuse", 2);
         pack_text(&b, text);
+        pack_bool(&b, false);
         text[sizeof text - 2] = 'x';
         cr_expect_eq(decode_buffer(&b), over ? -EBADMSG : 0, "over by %d", over);
     }
@@ -437,15 +452,115 @@ Test(codec, refuses_what_is_no_notification_of_ours)
 Test(codec, reads_the_hello_of_a_later_version_that_says_more)
 {
     struct buffer b = {0};
-    pack_head(&b, 2, "hello", 7);
+    pack_head(&b, 2, "hello", 8);
     pack_u64(&b, 1);
     pack_u64(&b, 9);
     pack_u64(&b, 77);
     pack_u64(&b, 5);
     pack_text(&b, "n1");
     pack_array(&b, 0);
+    pack_u64(&b, 3);
     pack_map(&b, 0);
     cr_expect_eq(decode_buffer(&b), 0);
+}
+
+static void pack_piece(struct buffer *b, uint32_t size)
+{
+    pack_head(b, 2, "snapshot_data", 6);
+    pack_u64(b, 1);
+    pack_u64(b, 2);
+    pack_bool(b, false);
+    pack_u64(b, 0);
+    pack_text(b, "");
+    pack_bin(b, size);
+}
+
+Test(codec, a_piece_of_a_snapshot_is_bounded)
+{
+    for (uint32_t over = 0; over < 2; over++) {
+        struct buffer b = {0};
+        pack_piece(&b, (uint32_t)SNAPSHOT_PIECE_MAX + over);
+        cr_expect_eq(decode_buffer(&b), over ? -EBADMSG : 0, "over by %u", over);
+    }
+}
+
+Test(codec, a_piece_of_a_snapshot_is_a_view_of_its_frame)
+{
+    struct buffer b = {0};
+    pack_piece(&b, 1000);
+    struct frame *f = wire_frame_of(b.bytes, b.size);
+    cr_assert_eq(codec_decode(decoder, f, &decoded), 0);
+    cr_expect_eq(decoded.snapshot_data.bytes, f->bytes + f->size - 1000);
+    cr_expect_eq(f->refs, 1);
+    frame_unref(f);
+    buffer_deinit(&b);
+}
+
+Test(codec, a_secret_has_its_length_and_no_other)
+{
+    for (uint32_t size = SECRET_SIZE - 1; size <= SECRET_SIZE + 1; size++) {
+        struct buffer b = {0};
+        pack_head(&b, 2, "join", 8); /* one more, as a later version may say */
+        for (int i = 0; i < 4; i++)
+            pack_u64(&b, 2);
+        pack_bin(&b, size);
+        pack_text(&b, "n1");
+        pack_text(&b, "1.2.3.4:5");
+        pack_nil(&b);
+        cr_expect_eq(decode_buffer(&b), size == SECRET_SIZE ? 0 : -EBADMSG, "%u", size);
+    }
+}
+
+Test(codec, members_of_joined_come_by_ascending_seats)
+{
+    static const struct {
+        const char *name;
+        uint64_t seats[2];
+        int rc;
+    } cases[] = {
+        {"ascending", {0, MEMBERS_MAX - 1}, 0},
+        {"twice", {3, 3}, -EBADMSG},
+        {"descending", {3, 2}, -EBADMSG},
+        {"no seat", {3, MEMBERS_MAX}, -EBADMSG},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct buffer b = {0};
+        pack_head(&b, 2, "joined", 2);
+        pack_text(&b, "");
+        pack_array(&b, 2);
+        for (uint64_t k = 0; k < 2; k++) {
+            pack_array(&b, 5);
+            pack_u64(&b, cases[i].seats[k]);
+            pack_u64(&b, k + 1);
+            pack_text(&b, "n");
+            pack_text(&b, "a");
+            pack_bool(&b, true);
+        }
+        cr_expect_eq(decode_buffer(&b), cases[i].rc, "%s", cases[i].name);
+    }
+}
+
+Test(codec, members_and_holders_are_no_more_than_may_be)
+{
+    static const char *const methods[] = {"alive", "release"};
+    for (uint32_t k = 0; k < ARRAY_COUNT(methods) * 2; k++) {
+        uint32_t count = MEMBERS_MAX + k % 2;
+        struct buffer b = {0};
+        pack_head(&b, 2, methods[k / 2], k < 2 ? 1 : 3);
+        for (int i = 0; i < 2 && k >= 2; i++) {
+            pack_array(&b, 2);
+            pack_u64(&b, 1);
+            pack_u64(&b, 1);
+        }
+        pack_array(&b, count);
+        for (uint32_t i = 0; i < count; i++) {
+            if (k >= 2)
+                pack_array(&b, 3);
+            for (int n = 0; n < (k < 2 ? 1 : 3); n++)
+                pack_u64(&b, 1);
+        }
+        cr_expect_eq(decode_buffer(&b), k % 2 ? -EBADMSG : 0, "%s of %u", methods[k / 2], count);
+    }
 }
 
 Test(codec, claims_of_more_than_there_is_allocate_nothing)

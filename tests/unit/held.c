@@ -59,6 +59,35 @@ Test(held, lets_go_only_what_is_durable_and_in_order)
     cr_expect_eq(c.refs, 1);
 }
 
+Test(held, copies_the_holders_of_p1b_and_release)
+{
+    struct held_list list;
+    held_list_init(&list);
+    struct command c = make_command();
+    struct pvalue pvalue = {.slot = 5, .command = &c};
+    struct holder holders[] = {{1, 2, 3}, {4, 5, 6}};
+    struct send p1b = {.to = 1, .message.kind = MESSAGE_P1B};
+    p1b.message.p1b.count = 1;
+    p1b.message.p1b.pvalues = &pvalue;
+    p1b.message.p1b.holder_count = 2;
+    p1b.message.p1b.holders = holders;
+    struct send release = {.to = 1, .message.kind = MESSAGE_RELEASE};
+    release.message.release.holder_count = 2;
+    release.message.release.holders = holders;
+    cr_assert_eq(held_list_add(&list, &p1b), 0);
+    cr_assert_eq(held_list_add(&list, &release), 0);
+    holders[1].left_ns = 0;
+    pvalue.slot = 0;
+    struct held *first = held_list_take(&list, 0), *second = held_list_take(&list, 0);
+    cr_expect_eq(first->message.p1b.holders[1].left_ns, 6);
+    cr_expect_eq(first->message.p1b.pvalues[0].slot, 5);
+    cr_expect_eq(first->commands[0], &c);
+    cr_expect_eq(second->message.release.holders[1].left_ns, 6);
+    held_free(first);
+    held_free(second);
+    cr_expect_eq(c.refs, 1);
+}
+
 Test(held, copies_the_arrays_of_every_kind_that_has_one)
 {
     struct held_list list;
