@@ -39,6 +39,10 @@ enum {
     COMMAND_SIZE_MAX = (1 << 20) + 8192, /* bytes of one encoded command */
 };
 
+/* A host's log beyond these is dropped, whoever lags: who needs more of it installs a snapshot. */
+#define LOG_BYTES_MAX GIB
+#define LOG_SLOTS_MAX UINT64_C(262144)
+
 #define WINDOW_BYTES   (32 * MIB) /* command bytes a leader may have in flight */
 #define HELD_BYTES_MAX (80 * MIB) /* command bytes a node keeps in memory; more is not accepted */
 #define MESSAGE_BYTES  (4 * MIB)  /* command bytes after which a message takes no more entries */

@@ -11,11 +11,13 @@
 struct driver {
     struct paxos *paxos;
     struct driver_edges edges;
-    uint32_t self;
+    uint64_t node;
+    uint32_t self;                    /* own seat; MEMBERS_MAX: none */
     uint64_t durable;                 /* highest PERSIST number known durable */
     uint64_t persisted;               /* highest PERSIST number given to the log */
     uint64_t decided, logged;         /* highest slot decided; highest with its records durable */
     uint64_t records[SLOTS_HELD_MAX]; /* of slots logged+1..decided: the last PERSIST they need */
+    uint64_t installed;               /* slot of the last snapshot; the log gives none up to it */
     struct held_list held;            /* wait for a PERSIST */
     struct held_list to_self;         /* wait for their turn */
     bool appended;                    /* records since the last commit */
@@ -35,11 +37,14 @@ int driver_new(const struct paxos_config *config, const struct paxos_recovered *
         return -ENOMEM;
     }
     d->edges = *edges;
+    d->node = config->node;
     d->self = configuration_seat(&config->configuration, config->node);
     d->decided = d->logged = recovered->applied;
     held_list_init(&d->held);
     held_list_init(&d->to_self);
     effects_init(&d->effects);
+    for (uint32_t i = 0; i < recovered->count; i++) /* the leader may count on these votes */
+        pending_put(edges->pending, recovered->accepted[i].slot, recovered->accepted[i].command);
     d->paxos = paxos_init(memory, config, recovered, fresh, clock_now_ns());
     paxos_view(d->paxos, &d->view);
     *out = d;
@@ -72,7 +77,7 @@ static void perform_send(struct driver *d, const struct send *send)
             log_event(LOG_WARN, "event=message_lost why=no_memory");
         return;
     }
-    uint32_t self_bit = UINT32_C(1) << d->self;
+    uint32_t self_bit = d->self < MEMBERS_MAX ? UINT32_C(1) << d->self : 0;
     if (send->to & self_bit && held_list_add(&d->to_self, send) < 0)
         log_event(LOG_WARN, "event=message_lost why=no_memory");
     if (send->to & ~self_bit)
@@ -140,13 +145,21 @@ static void perform_decide(struct driver *d, const struct pvalue *decided)
     storer_apply(d->edges.storer, decided, d->persisted);
 }
 
+static void perform_persist(struct driver *d, const struct persist *persist)
+{
+    /* Before any SEND that follows, which may be the acknowledgement that it is. */
+    if (persist->kind == PERSIST_ACCEPT || persist->kind == PERSIST_DECISION)
+        pending_put(d->edges.pending, persist->pvalue.slot, persist->pvalue.command);
+    logger_append(d->edges.logger, persist);
+    d->appended = true;
+    d->persisted = persist->number;
+}
+
 static void perform(struct driver *d, const struct effect *e)
 {
     switch (e->kind) {
     case EFFECT_PERSIST:
-        logger_append(d->edges.logger, &e->persist);
-        d->appended = true;
-        d->persisted = e->persist.number;
+        perform_persist(d, &e->persist);
         break;
     case EFFECT_SEND:
         perform_send(d, &e->send);
@@ -164,11 +177,20 @@ static void perform(struct driver *d, const struct effect *e)
         logger_collect(d->edges.logger, e->collect.slot);
         break;
     case EFFECT_SNAPSHOT:
+        d->edges.on_snapshot(d->edges.context, e->snapshot.from);
         break;
     case EFFECT_NOTE:
         log_note(d, &e->note);
         break;
     }
+}
+
+/* Every slot <= @slot came with a snapshot, and with no record of the log. */
+static void begin_after(struct driver *d, uint64_t slot)
+{
+    ASSERT(slot > d->decided);
+    d->installed = d->decided = d->logged = slot;
+    logger_collect(d->edges.logger, slot);
 }
 
 static void step(struct driver *d, struct event *event)
@@ -177,6 +199,9 @@ static void step(struct driver *d, struct event *event)
     event->wall_ns = clock_wall_ns();
     paxos_step(d->paxos, event, &d->effects);
     paxos_view(d->paxos, &d->view);
+    d->self = configuration_seat(&d->view.configuration, d->node);
+    if (event->kind == EVENT_INSTALLED)
+        begin_after(d, event->installed.slot);
     d->edges.on_view(d->edges.context, &d->view); /* first: see reads_is_current() */
     for (uint32_t i = 0; i < d->effects.count; i++)
         perform(d, &d->effects.list[i]);
@@ -229,17 +254,29 @@ void driver_on_durable(struct driver *d, uint64_t number)
     deliver_to_self(d);
 }
 
-void driver_on_decisions(struct driver *d, uint32_t to, struct pvalue *pvalues, uint32_t count)
+/* An answer read before a snapshot was installed may hold votes that lost, in slots that have only
+ * since become decided here. */
+static bool is_true(const struct driver *d, const struct pvalue *pvalue)
 {
-    /* The log gives what it last held; only the decided prefix of it is the truth. */
-    uint32_t decided = 0;
-    while (decided < count && pvalues[decided].slot <= d->view.decided)
-        pvalues[decided++].ballot = (struct ballot){0};
-    if (decided > 0) {
-        struct message m = {.kind = MESSAGE_DECISIONS,
-                            .decisions = {.count = decided, .pvalues = pvalues}};
-        send_now(d, UINT32_C(1) << to, &m);
+    return pvalue->slot > d->installed && pvalue->slot <= d->view.decided;
+}
+
+void driver_on_decisions(struct driver *d, uint32_t to, uint64_t slot_first, struct pvalue *pvalues,
+                         uint32_t count)
+{
+    struct pvalue given[ENTRIES_MAX];
+    ASSERT(count <= ENTRIES_MAX);
+    struct message m = {.kind = MESSAGE_DECISIONS,
+                        .decisions = {.slot_first = slot_first, .pvalues = given}};
+    if (d->installed >= slot_first && d->installed > 0)
+        m.decisions.slot_first = d->installed + 1;
+    for (uint32_t i = 0; i < count; i++) { /* the log gives what it last held, decided or not */
+        if (!is_true(d, &pvalues[i]))
+            continue;
+        given[m.decisions.count] = pvalues[i];
+        given[m.decisions.count++].ballot = (struct ballot){0};
     }
+    send_now(d, UINT32_C(1) << to, &m);
     for (uint32_t i = 0; i < count; i++)
         command_unref(pvalues[i].command);
 }

@@ -17,7 +17,7 @@
 /* How much further each batch brings the next segment than itself needs of this one. */
 #define PREPARE_BYTES (16 * KIB)
 
-enum task_kind { TASK_RECORD, TASK_READ, TASK_COLLECT };
+enum task_kind { TASK_RECORD, TASK_READ, TASK_COLLECT, TASK_CHECKPOINTED };
 
 struct task {
     struct task *next;
@@ -28,7 +28,7 @@ struct task {
             uint32_t to;
             uint64_t first, last;
         } read;
-        uint64_t collect;
+        uint64_t collect, checkpointed;
     };
 };
 
@@ -39,6 +39,7 @@ struct tasks {
 
 struct logger {
     struct logger_callbacks callbacks;
+    struct wal_bound bound;
     pthread_t thread;
 
     struct tasks pending; /* the loop's: since its last commit */
@@ -204,7 +205,10 @@ static void do_read(struct logger *l, uint32_t to, uint64_t first, uint64_t last
         fail(l, rc, "read");
         return;
     }
-    l->callbacks.on_read(l->callbacks.context, to, l->reading, l->reading_count);
+    struct wal_view view;
+    wal_view(l->wal, &view);
+    l->callbacks.on_read(l->callbacks.context, to, view.collected ? view.collected + 1 : 0,
+                         l->reading, l->reading_count);
 }
 
 static void do_collect(struct logger *l, uint64_t slot)
@@ -214,6 +218,17 @@ static void do_collect(struct logger *l, uint64_t slot)
     if (l->failure)
         return;
     int rc = wal_collect(l->wal, slot);
+    if (rc < 0)
+        fail(l, rc, "collect");
+}
+
+static void do_checkpointed(struct logger *l, uint64_t slot)
+{
+    if (l->must_sync)
+        flush(l);
+    if (l->failure)
+        return;
+    int rc = wal_bound(l->wal, &l->bound, slot);
     if (rc < 0)
         fail(l, rc, "collect");
 }
@@ -229,6 +244,9 @@ static void do_task(struct logger *l, const struct task *task)
         break;
     case TASK_COLLECT:
         do_collect(l, task->collect);
+        break;
+    case TASK_CHECKPOINTED:
+        do_checkpointed(l, task->checkpointed);
         break;
     }
 }
@@ -274,11 +292,19 @@ static void *log_thread(void *argument)
 
 int logger_start(struct wal *w, const struct logger_callbacks *callbacks, struct logger **out)
 {
+    struct wal_bound bound = {.bytes = LOG_BYTES_MAX, .slots = LOG_SLOTS_MAX};
+    return logger_start_with(w, &bound, callbacks, out);
+}
+
+int logger_start_with(struct wal *w, const struct wal_bound *bound,
+                      const struct logger_callbacks *callbacks, struct logger **out)
+{
     struct logger *l = calloc(1, sizeof *l);
     if (!l)
         return -ENOMEM;
     l->wal = w;
     l->callbacks = *callbacks;
+    l->bound = *bound;
     tasks_init(&l->pending);
     tasks_init(&l->queue);
     wal_view(w, &l->counts.wal);
@@ -332,6 +358,14 @@ void logger_collect(struct logger *l, uint64_t slot)
 {
     struct task *task = task_new(TASK_COLLECT);
     task->collect = slot;
+    tasks_add(&l->pending, task);
+    logger_commit(l);
+}
+
+void logger_checkpointed(struct logger *l, uint64_t slot)
+{
+    struct task *task = task_new(TASK_CHECKPOINTED);
+    task->checkpointed = slot;
     tasks_add(&l->pending, task);
     logger_commit(l);
 }

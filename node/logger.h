@@ -15,8 +15,10 @@ struct logger_callbacks {
      * next. */
     void (*on_durable)(void *context, uint64_t number);
     /* From the log thread: the answer to logger_read(). @pvalues ascending; the callee owns the
-     * command references, not the array. */
-    void (*on_read)(void *context, uint32_t to, struct pvalue *pvalues, uint32_t count);
+     * command references, not the array. @slot_first: the log gives no slot below; 0: it has them
+     * all, from the first one on. */
+    void (*on_read)(void *context, uint32_t to, uint64_t slot_first, struct pvalue *pvalues,
+                    uint32_t count);
     /* From the log thread: the disk failed; no record after the last on_durable is to be trusted.
      */
     void (*on_failure)(void *context, int error);
@@ -24,6 +26,9 @@ struct logger_callbacks {
 
 /* Takes @w. 0, or -errno: @w stays the caller's. */
 int logger_start(struct wal *w, const struct logger_callbacks *callbacks, struct logger **out);
+/* ... with another bound than LOG_BYTES_MAX and LOG_SLOTS_MAX. */
+int logger_start_with(struct wal *w, const struct wal_bound *bound,
+                      const struct logger_callbacks *callbacks, struct logger **out);
 /* Any one thread (the loop). A reference to the command is taken. Never blocks; bounded by what the
  * core keeps in memory. */
 void logger_append(struct logger *l, const struct persist *record);
@@ -31,7 +36,11 @@ void logger_append(struct logger *l, const struct persist *record);
 void logger_commit(struct logger *l);
 /* Read decided slots for member @to; one answer, of at most ENTRIES_MAX slots and MESSAGE_BYTES. */
 void logger_read(struct logger *l, uint32_t to, uint64_t first, uint64_t last);
+/* Slots <= @slot may go: every member has them durably, or they came with a snapshot. */
 void logger_collect(struct logger *l, uint64_t slot);
+/* The own durable checkpoint covers @slot: what is beyond the bound may go up to there, whoever
+ * lags. */
+void logger_checkpointed(struct logger *l, uint64_t slot);
 
 struct logger_view {
     struct wal_view wal;

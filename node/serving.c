@@ -12,6 +12,7 @@ enum { REAP_CHUNKS = 512 };
 struct log_answer {
     struct queue_item item;
     uint32_t to, count;
+    uint64_t slot_first;
     struct pvalue pvalues[];
 };
 
@@ -139,12 +140,13 @@ static bool wait_durable(void *context, uint64_t number)
     return is_durable;
 }
 
-static void on_read(void *context, uint32_t to, struct pvalue *pvalues, uint32_t count)
+static void on_read(void *context, uint32_t to, uint64_t slot_first, struct pvalue *pvalues,
+                    uint32_t count)
 {
     struct node *n = context;
     struct log_answer *answer = malloc(sizeof *answer + count * sizeof *pvalues);
     ASSERT(answer);
-    *answer = (struct log_answer){.to = to, .count = count};
+    *answer = (struct log_answer){.to = to, .count = count, .slot_first = slot_first};
     if (count)
         memcpy(answer->pvalues, pvalues, count * sizeof *pvalues);
     if (queue_push(&n->from_log, &answer->item, 0) < 0) {
@@ -220,6 +222,8 @@ static void drain_progress(struct node *n)
         reads_on_applied(&n->reads, stored);
     if (applied == n->applied_seen && checkpointed == n->checkpointed_seen)
         return;
+    if (checkpointed != n->checkpointed_seen)
+        logger_checkpointed(n->logger, checkpointed);
     n->applied_seen = applied;
     n->checkpointed_seen = checkpointed;
     struct event event = {
@@ -234,7 +238,8 @@ static void drain_log_answers(struct node *n)
     while (item) {
         struct log_answer *answer = container_of(item, struct log_answer, item);
         item = item->next;
-        driver_on_decisions(n->driver, answer->to, answer->pvalues, answer->count);
+        driver_on_decisions(n->driver, answer->to, answer->slot_first, answer->pvalues,
+                            answer->count);
         free(answer);
     }
 }

@@ -19,7 +19,7 @@ enum {
 struct decided {
     struct queue_item item;
     uint64_t slot, time_ns, decided_ns, persisted;
-    struct command *command; /* NULL: storer_tick() */
+    struct command *command; /* NULL: storer_tick(), storer_pause() */
 };
 
 /* A change, kept from apply to commit: nobody may hear of what could still be aborted. */
@@ -49,7 +49,8 @@ struct storer {
     uint64_t last_checkpoint_ns, bytes_since;
     uint64_t persisted; /* of the last slot applied */
     pthread_mutex_t lock;
-    pthread_cond_t due;
+    pthread_cond_t due, moved; /* moved: busy or pausing */
+    bool pausing;
     struct store_checkpoint *pending; /* begun, to be finished by the checkpointer ... */
     uint64_t pending_persisted;       /* ... once this PERSIST is durable */
     bool busy, stopping;
@@ -146,24 +147,50 @@ static int checkpoint_if_due(struct storer *s)
     return 0;
 }
 
+/* Stand still, if that is asked, between two batches. */
+static void pause_if_asked(struct storer *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool asked = s->pausing;
+    while (s->pausing && s->busy)
+        pthread_cond_wait(&s->moved, &s->lock);
+    bool is_quiet = s->pausing;
+    pthread_mutex_unlock(&s->lock);
+    if (!asked)
+        return;
+    if (is_quiet)
+        s->callbacks.on_paused(s->callbacks.context);
+    pthread_mutex_lock(&s->lock);
+    while (s->pausing)
+        pthread_cond_wait(&s->moved, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+    atomic_store(&s->has_garbage, store_has_garbage(s->store));
+}
+
+static void free_decided(struct decided *d)
+{
+    if (d->command)
+        command_unref(d->command);
+    free(d);
+}
+
 static void free_batch(struct storer *s, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        command_unref(s->batch[i]->command);
-        free(s->batch[i]);
-    }
+    for (size_t i = 0; i < count; i++)
+        free_decided(s->batch[i]);
 }
 
 /* Returns the list without the batch it took from the front; sets @count. */
 static struct queue_item *next_batch(struct storer *s, struct queue_item *list, size_t *count)
 {
     size_t bytes = 0;
+    uint64_t held = store_applied(s->store); /* an installed snapshot may have more than we gave */
     *count = 0;
     while (list && *count < BATCH_MAX && (*count == 0 || bytes < BATCH_BYTES_MAX)) {
         struct decided *d = container_of(list, struct decided, item);
         list = list->next;
-        if (!d->command) {
-            free(d);
+        if (!d->command || d->slot <= held) {
+            free_decided(d);
             continue;
         }
         bytes += d->command->size;
@@ -179,9 +206,7 @@ static void free_list(struct queue_item *list)
     while (list) {
         struct decided *d = container_of(list, struct decided, item);
         list = list->next;
-        if (d->command)
-            command_unref(d->command);
-        free(d);
+        free_decided(d);
     }
 }
 
@@ -192,9 +217,11 @@ static void *storer_main(void *argument)
     while ((list = queue_take_all_wait(&s->queue))) {
         while (list) {
             size_t count;
+            pause_if_asked(s);
             list = next_batch(s, list, &count);
             int rc = count ? apply_batch(s, count) : 0;
             if (rc == 0) {
+                pending_applied(s->callbacks.pending, store_applied(s->store));
                 announce_batch(s, count);
                 atomic_store(&s->has_garbage, store_has_garbage(s->store));
                 rc = checkpoint_if_due(s);
@@ -233,6 +260,7 @@ static void *checkpointer_main(void *argument)
             s->callbacks.on_progress(s->callbacks.context);
         pthread_mutex_lock(&s->lock);
         s->busy = rc < 0; /* after a failed sync nothing on that disk proves anything */
+        pthread_cond_signal(&s->moved);
     }
     pthread_mutex_unlock(&s->lock);
     return NULL;
@@ -252,6 +280,7 @@ int storer_start(struct store *store, uint64_t node_id, const struct storer_call
                SIZE_MAX); /* the core's SLOTS_HELD_MAX and HELD_BYTES_MAX bound it */
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->due, NULL);
+    pthread_cond_init(&s->moved, NULL);
     int rc = -pthread_create(&s->thread, NULL, storer_main, s);
     if (rc == 0) {
         rc = -pthread_create(&s->checkpointer, NULL, checkpointer_main, s);
@@ -292,6 +321,22 @@ void storer_tick(struct storer *s)
         free(d);
 }
 
+void storer_pause(struct storer *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->pausing = true;
+    pthread_mutex_unlock(&s->lock);
+    storer_tick(s); /* it may wait for something to do */
+}
+
+void storer_resume(struct storer *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->pausing = false;
+    pthread_mutex_unlock(&s->lock);
+    pthread_cond_signal(&s->moved);
+}
+
 bool storer_has_garbage(const struct storer *s)
 {
     return atomic_load(&s->has_garbage);
@@ -300,6 +345,7 @@ bool storer_has_garbage(const struct storer *s)
 void storer_stop(struct storer *s)
 {
     queue_close(&s->queue);
+    storer_resume(s);
     pthread_join(s->thread, NULL);
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
@@ -319,6 +365,7 @@ void storer_stop(struct storer *s)
     queue_deinit(&s->queue);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->due);
+    pthread_cond_destroy(&s->moved);
     free(s->changes);
     free(s->names);
     free(s);

@@ -4,6 +4,7 @@
 #define NODE_STORER_H
 
 #include "consensus/pvalue.h"
+#include "fs/pending.h"
 #include "fs/store.h"
 
 #define CHECKPOINT_INTERVAL_NS (5 * NS_PER_S)
@@ -16,6 +17,7 @@ struct storer;
 
 struct storer_callbacks {
     void *context;
+    struct pending *pending; /* hears what is committed, before anybody else does */
     /* All from the store thread, after the commit, in slot order; for each slot first the result,
      * if the command is of this node, then its changes. */
     void (*on_result)(void *context, const struct command *command, uint64_t decided_ns,
@@ -26,6 +28,8 @@ struct storer_callbacks {
     /* Wait until PERSIST @number is durable. From the checkpoint thread, or storer_stop()'s caller.
      * False: the log failed, and never will be. */
     bool (*wait_durable)(void *context, uint64_t number);
+    /* The store is quiet, as storer_pause() asked. From the store thread. */
+    void (*on_paused)(void *context);
     /* The local disk failed: what is not committed is lost here. From either thread. */
     void (*on_failure)(void *context, const char *doing, int error);
 };
@@ -39,6 +43,13 @@ int storer_start(struct store *s, uint64_t node_id, const struct storer_callback
 void storer_apply(struct storer *s, const struct pvalue *decided, uint64_t persisted);
 /* Look whether a checkpoint is due though nothing is decided. Loop thread, now and then. */
 void storer_tick(struct storer *s);
+/* Loop thread: be quiet after the batch at hand and the checkpoint under way, then say so
+ * (on_paused); nothing of the store is then changed here until storer_resume(). What is decided
+ * meanwhile waits. */
+void storer_pause(struct storer *s);
+/* Loop thread: go on. Of what waits, the slots that the store holds by now are dropped, without a
+ * result or a change. */
+void storer_resume(struct storer *s);
 /* Orphans that nobody holds wait to be reaped. Any thread. */
 bool storer_has_garbage(const struct storer *s);
 /* Apply what is queued, write a last checkpoint, stop both threads. */

@@ -355,6 +355,34 @@ int wal_collect(struct wal *w, uint64_t slot)
     return w->failure;
 }
 
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint64_t slot_last(const struct wal *w)
+{
+    uint64_t last = 0;
+    for (uint32_t i = 0; i < w->live_count; i++)
+        last = max_u64(last, w->live[i]->slot_max);
+    return last;
+}
+
+int wal_bound(struct wal *w, const struct wal_bound *bound, uint64_t slot)
+{
+    uint64_t through = 0, last = slot_last(w);
+    uint32_t collectable = count_collectable(w, slot);
+    for (uint32_t i = 0; i < collectable; i++) {
+        uint64_t gone = max_u64(through, w->live[i]->slot_max);
+        bool has_bytes = (w->live_count - i - 1) * w->segment_size >= bound->bytes;
+        bool has_slots = last - gone >= bound->slots;
+        if (!has_bytes && !has_slots)
+            break;
+        through = gone;
+    }
+    return wal_collect(w, through);
+}
+
 /* ---- the rest ---- */
 
 /* The oldest segments may hold slots that are collected already. */
@@ -381,6 +409,7 @@ void wal_view(const struct wal *w, struct wal_view *view)
         .batches = w->batches,
         .records = w->records_total,
         .slot_first = slot_first(w),
+        .collected = w->state.collected,
     };
 }
 

@@ -59,12 +59,20 @@ int wal_prepare(struct wal *w, uint64_t bytes);
 
 /* Slots <= @slot may go: whole segments that hold nothing above it are recycled. 0 or -errno. */
 int wal_collect(struct wal *w, uint64_t slot);
+/* What is kept whoever lags. */
+struct wal_bound {
+    uint64_t bytes, slots;
+};
+/* The oldest segments without which the log still holds so many bytes, or slots, are recycled, if
+ * they hold nothing above @slot. 0 or -errno. */
+int wal_bound(struct wal *w, const struct wal_bound *bound, uint64_t slot);
 
 struct wal_view {
     uint32_t segments, segments_free;
     uint64_t bytes; /* on disk */
     uint64_t batches, records;
     uint64_t slot_first; /* lowest slot that wal_read can give; 0: none */
+    uint64_t collected;  /* wal_read gives none <= this */
 };
 void wal_view(const struct wal *w, struct wal_view *view);
 void wal_close(struct wal *w);
