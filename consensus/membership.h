@@ -88,7 +88,8 @@ bool membership_advance(struct membership *m, uint64_t slot);
 /* Ask @invitation in (used_by 0); one with the same secret is ALREADY. Expired ones make room. */
 enum membership_verdict membership_invite(struct membership *m, const struct invitation *invitation,
                                           uint64_t time_ns);
-/* @node comes with @secret: becomes a learner. The same node again: ALREADY; its address is set. */
+/* @node comes with @secret: becomes a learner. The same node again: ALREADY; its address is set.
+ * @name is the invitation's. Whoever is to replace a member may have that one's address. */
 enum membership_verdict membership_join(struct membership *m, uint64_t time_ns,
                                         const uint8_t secret[SECRET_SIZE], uint64_t node,
                                         const char *name, const char *address);
