@@ -101,8 +101,8 @@ def detach(point):
 class Cluster:
     def __init__(self, root, nodes=3):
         self.dir = os.path.join(root, "d")
-        self.nodes = nodes
-        self.port = free_port(nodes)
+        self.nodes = nodes # to begin with
+        self.port = free_port(nodes + 4)
         self.table = None
 
     # ---- places
@@ -169,8 +169,37 @@ class Cluster:
         check(pid, "n%d does not run" % k)
         os.kill(pid, number)
 
+    def numbers(self):
+        """Of all nodes there ever were, from the disk: a test adds some in a process of its own."""
+        try:
+            names = os.listdir(self.dir)
+        except FileNotFoundError:
+            return []
+        return sorted(int(name[1:]) for name in names if name[:1] == "n" and name[1:].isdigit())
+
+    def members(self):
+        """Those that were not removed."""
+        return [k for k in self.numbers() if not os.path.exists(os.path.join(self.node(k), "removed"))]
+
     def running(self):
-        return [k for k in range(1, self.nodes + 1) if self.pid(k)]
+        return [k for k in self.numbers() if self.pid(k)]
+
+    def member(self, by, *arguments, **options):
+        return run(PAXFS, "member", *arguments, "--state", self.state(by), **options)
+
+    def role(self, name, by):
+        """What member @name is, as node @by sees it; None: no member."""
+        members = self.status(by)["members"]
+        return next((m["role"] for m in members if m["name"] == name), None)
+
+    def add(self, **options):
+        """One more node, which votes in the end. Its number."""
+        self.dev("add", timeout=150, **options)
+        return self.numbers()[-1]
+
+    def replace(self, k, **options):
+        self.dev("replace", "n%d" % k, timeout=150, **options)
+        return self.numbers()[-1]
 
     def status(self, k):
         """What `paxfs status --json` says, or None without a daemon."""
@@ -250,13 +279,13 @@ class Cluster:
 
     def log_tails(self, lines=25):
         text = []
-        for k in range(1, self.nodes + 1):
+        for k in self.numbers():
             text.append("---- n%d, the end of its log" % k)
             text += self.log(k).splitlines()[-lines:]
         return "\n".join(text)
 
     def check_no_assertion(self):
-        for k in range(1, self.nodes + 1):
+        for k in self.numbers():
             for line in self.log(k).splitlines():
                 check("assertion" not in line.lower() and "Sanitizer" not in line,
                       "n%d: %s" % (k, line))
