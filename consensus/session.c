@@ -6,7 +6,8 @@
 #include "base/assert.h"
 #include "base/cursor.h"
 
-enum { SESSION_HEADER_SIZE = 36 }; /* node epoch life low, count */
+enum { SESSION_HEADER_SIZE = 36 };      /* node epoch life low, count */
+#define EXPIRED_BIT (UINT32_C(1) << 31) /* of the encoded count */
 
 static_assert(SESSION_HEADER_SIZE + SESSION_OPEN_MAX * (12 + OUTCOME_SIZE_MAX) <=
                   SESSION_ENCODED_MAX,
@@ -40,16 +41,17 @@ static void start(struct session *s, uint64_t node, uint64_t epoch, uint64_t lif
     s->dirty = true;
 }
 
-uint64_t session_open(struct session_table *t, uint64_t node, uint64_t life, bool *changed)
+uint64_t session_open_after(struct session_table *t, uint64_t node, uint64_t life, uint64_t ended,
+                            bool *changed)
 {
     *changed = false;
     struct session *s = session_find(t, node);
-    if (s && life == s->life)
-        return s->epoch; /* a retry */
     if (s && life < s->life)
         return 0; /* it was late, and that life has ended; or an old copy of a directory */
+    if (s && life == s->life && !(s->is_expired && ended == s->epoch))
+        return s->epoch; /* a retry */
     if (s) {
-        *changed = true;
+        *changed = !s->is_expired; /* or what it held is released already */
         start(s, node, s->epoch + 1, life);
         return s->epoch;
     }
@@ -58,6 +60,32 @@ uint64_t session_open(struct session_table *t, uint64_t node, uint64_t life, boo
         return 0;
     start(s, node, 1, life);
     return s->epoch;
+}
+
+uint64_t session_open(struct session_table *t, uint64_t node, uint64_t life, bool *changed)
+{
+    struct session *s = session_find(t, node);
+    return session_open_after(t, node, life, s ? s->epoch : 0, changed);
+}
+
+uint64_t session_highest(const struct session *s)
+{
+    uint64_t highest = s->low - 1; /* a command that raised the mark was itself above it */
+    for (size_t i = 0; i < SESSION_OPEN_MAX; i++) {
+        if (s->outcomes[i].sequence > highest)
+            highest = s->outcomes[i].sequence;
+    }
+    return highest;
+}
+
+bool session_expire(struct session_table *t, uint64_t node, uint64_t epoch, uint64_t sequence)
+{
+    struct session *s = session_find(t, node);
+    if (!s || s->epoch != epoch || s->is_expired || session_highest(s) > sequence)
+        return false;
+    s->is_expired = true;
+    s->dirty = true;
+    return true;
 }
 
 static struct session_outcome *place_of(struct session *s, uint64_t sequence)
@@ -91,13 +119,15 @@ enum session_verdict session_judge(struct session_table *t, uint64_t node, uint6
     struct session *s = session_find(t, node);
     if (!s || s->epoch != epoch || sequence == 0)
         return SESSION_FENCED;
+    if (s->is_expired)
+        low = s->low;                              /* the outcomes stay as they are */
     raise_low(s, low < sequence ? low : sequence); /* a command is itself unanswered */
     if (sequence < s->low)
         return SESSION_SETTLED;
     if (sequence - s->low >= SESSION_OPEN_MAX)
         return SESSION_FENCED;
     if (place_of(s, sequence)->sequence != sequence)
-        return SESSION_NEW;
+        return s->is_expired ? SESSION_FENCED : SESSION_NEW;
     *outcome = place_of(s, sequence);
     return SESSION_REPEATED;
 }
@@ -128,7 +158,7 @@ size_t session_encode(const struct session *s, void *bytes)
     write_u64(&w, s->epoch);
     write_u64(&w, s->life);
     write_u64(&w, s->low);
-    write_u32(&w, count);
+    write_u32(&w, count | (s->is_expired ? EXPIRED_BIT : 0));
     for (uint64_t i = 0; i < SESSION_OPEN_MAX; i++) { /* ascending sequence */
         const struct session_outcome *o = &s->outcomes[(s->low + i) % SESSION_OPEN_MAX];
         if (o->sequence == 0)
@@ -167,6 +197,8 @@ int session_decode(struct session_table *t, const void *bytes, size_t size)
     uint64_t life = cursor_u64(&c);
     uint64_t low = cursor_u64(&c);
     uint32_t count = cursor_u32(&c);
+    bool is_expired = count & EXPIRED_BIT;
+    count &= ~EXPIRED_BIT;
     if (c.failed || node == 0 || epoch == 0 || low == 0 || count > SESSION_OPEN_MAX)
         return -EBADMSG;
     struct session *s = session_find(t, node);
@@ -176,6 +208,7 @@ int session_decode(struct session_table *t, const void *bytes, size_t size)
         return -EBADMSG;
     start(s, node, epoch, life);
     s->low = low;
+    s->is_expired = is_expired;
     s->dirty = false;
     int rc = decode_outcomes(s, &c, count);
     if (rc < 0)

@@ -21,10 +21,11 @@ struct session_outcome {
 };
 
 struct session {
-    uint64_t node;  /* 0: free */
-    uint64_t epoch; /* from 1, grows with each open */
-    uint64_t life;  /* of the client's node: how often it has started; grows */
-    uint64_t low;   /* outcomes below are forgotten */
+    uint64_t node;   /* 0: free */
+    uint64_t epoch;  /* from 1, grows with each open */
+    uint64_t life;   /* of the client's node: how often it has started; grows */
+    uint64_t low;    /* outcomes below are forgotten */
+    bool is_expired; /* ended from outside; new commands are fenced until the next open */
     bool dirty; /* changed since the caller last cleared this: not part of the replicated state */
     struct session_outcome outcomes[SESSION_OPEN_MAX]; /* at sequence % SESSION_OPEN_MAX */
 };
@@ -37,13 +38,29 @@ enum session_verdict {
     SESSION_NEW,      /* apply it, then session_record() */
     SESSION_REPEATED, /* applied before: here is the outcome */
     SESSION_SETTLED,  /* below the mark: answered long ago; never apply */
-    SESSION_FENCED,   /* unknown session or another epoch; never apply */
+    SESSION_FENCED,   /* unknown session, another epoch, or expired; never apply */
 };
 
-/* Open @node's session for its @life. Returns the epoch; the same again for a repeated open.
- * @changed tells whether a former epoch ended (what it held is to be released). 0: the table is
- * full, or @life is older than the session's, which changes nothing. */
+/* Open @node's session for its @life. Returns the epoch; the same again for a repeated open. One
+ * that has expired is opened anew, in the next epoch. @changed tells whether a former epoch ended
+ * here (what it held is to be released). 0: the table is full, or @life is older than the
+ * session's, which changes nothing. */
 uint64_t session_open(struct session_table *t, uint64_t node, uint64_t life, bool *changed);
+/* As session_open(), but opens an expired session of the same life anew only if @ended, the epoch
+ * its client knows to have ended, is the one that has expired. A first open says 0. So an open that
+ * comes twice, the second time after the session expired, begins no epoch that the client does not
+ * know of: with that one's beginning the outcomes would go which a client that lags, and installs a
+ * snapshot, has not seen. */
+uint64_t session_open_after(struct session_table *t, uint64_t node, uint64_t life, uint64_t ended,
+                            bool *changed);
+
+/* End @node's session from outside, for a client that is silent. False, and nothing changes, if it
+ * is of another epoch, has applied a sequence above @sequence (so the client was heard after all),
+ * or has expired before. Otherwise what it held is to be released; from then on what was never
+ * applied of it is FENCED. Its outcomes are kept until the next open. */
+bool session_expire(struct session_table *t, uint64_t node, uint64_t epoch, uint64_t sequence);
+/* Highest sequence applied; 0: none. */
+uint64_t session_highest(const struct session *s);
 
 struct session *session_find(struct session_table *t, uint64_t node);
 

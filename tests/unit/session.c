@@ -101,3 +101,57 @@ Test(session, survives_encoding)
         cr_expect_eq(session_decode(&other, bytes, cut), -EBADMSG);
     }
 }
+
+Test(session, expires_only_as_it_was_seen)
+{
+    static const struct {
+        const char *name;
+        uint64_t node, epoch, sequence;
+        bool ends;
+    } cases[] = {
+        {"unknown node", 2, 1, 9, false}, {"other epoch", 1, 2, 9, false},
+        {"heard since", 1, 1, 1, false},  {"as seen", 1, 1, 2, true},
+        {"again", 1, 1, 2, false},
+    };
+    open_session(1, 7);
+    for (uint64_t sequence = 1; sequence <= 2; sequence++) {
+        cr_assert_eq(judge(1, sequence, 1), SESSION_NEW);
+        session_record(&table, 1, sequence, "ok", 2);
+    }
+    cr_expect_eq(session_highest(session_find(&table, 1)), 2);
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++)
+        cr_expect_eq(session_expire(&table, cases[i].node, cases[i].epoch, cases[i].sequence),
+                     cases[i].ends, "%s", cases[i].name);
+}
+
+Test(session, once_expired_applies_nothing_new_and_keeps_its_outcomes)
+{
+    static uint8_t bytes[SESSION_ENCODED_MAX];
+    open_session(1, 7);
+    cr_assert_eq(judge(1, 1, 1), SESSION_NEW);
+    session_record(&table, 1, 1, "ok", 2);
+    cr_assert(session_expire(&table, 1, 1, 1));
+    cr_expect_eq(judge(1, 2, 2), SESSION_FENCED);
+    cr_expect_eq(judge(1, 1, 1), SESSION_REPEATED, "never fenced: it was applied");
+    size_t size = session_encode(session_find(&table, 1), bytes);
+    cr_assert_eq(session_decode(&copy, bytes, size), 0);
+    cr_expect(session_find(&copy, 1)->is_expired);
+}
+
+Test(session, an_expired_one_opens_anew_for_whoever_knows_that_it_ended)
+{
+    bool changed;
+    open_session(1, 7);
+    cr_assert(session_expire(&table, 1, 1, 0));
+    cr_expect_eq(session_open_after(&table, 1, 7, 0, &changed), 1, "the first open, come again");
+    cr_expect(session_find(&table, 1)->is_expired);
+    cr_expect_eq(session_open_after(&table, 1, 7, 1, &changed), 2);
+    cr_expect_not(changed, "what it held went when it expired");
+    cr_expect_eq(judge(1, 1, 1), SESSION_FENCED);
+    cr_expect_eq(judge(2, 1, 1), SESSION_NEW);
+    cr_assert(session_expire(&table, 1, 2, 1));
+    cr_expect_eq(session_open_after(&table, 1, 7, 1, &changed), 2, "the second, come again");
+    cr_expect(session_find(&table, 1)->is_expired);
+    cr_expect_eq(session_open_after(&table, 1, 8, 0, &changed), 3, "another life");
+    cr_expect_not(session_find(&table, 1)->is_expired);
+}
