@@ -48,7 +48,7 @@ static int complain(const struct complaint *to, int rc, const char *format, ...)
 
 /* ---- names and addresses ---- */
 
-static bool name_is_valid(const char *name)
+bool config_name_is_valid(const char *name)
 {
     size_t size = strlen(name);
     return size >= 1 && size <= MEMBER_NAME_MAX &&
@@ -64,9 +64,9 @@ static bool port_is_valid(const char *port)
     return strtoul(port, NULL, 10) <= 65535;
 }
 
-/* Two spellings of one IPv6 address must not be two members, nor two cluster ids: write it as
- * inet_ntop() does. False: not "IP:PORT", or an address nobody can dial. */
-static bool address_canonical(const char *text, char out[ADDRESS_MAX + 1])
+/* Two spellings of one IPv6 address must not be two members, nor two cluster ids: it is written as
+ * inet_ntop() does. */
+bool config_address(const char *text, char out[ADDRESS_MAX + 1])
 {
     char ip[ADDRESS_MAX + 1], shown[INET6_ADDRSTRLEN];
     const char *colon = strrchr(text, ':');
@@ -105,7 +105,7 @@ static int add_member(struct config *c, const char *text, const struct complaint
     size_t size = (size_t)(equals - text);
     snprintf(name, sizeof name, "%.*s", size > MEMBER_NAME_MAX ? MEMBER_NAME_MAX + 1 : (int)size,
              text);
-    if (!name_is_valid(name))
+    if (!config_name_is_valid(name))
         return complain(to, -EINVAL,
                         "\"%.*s\" is no name of a member: use 1 to %d of a-z, 0-9, _ and -",
                         size > 64 ? 64 : (int)size, text, MEMBER_NAME_MAX);
@@ -115,7 +115,7 @@ static int add_member(struct config *c, const char *text, const struct complaint
     struct config_member *m = &c->members[c->member_count];
     memset(m, 0, sizeof *m);
     memcpy(m->name, name, strlen(name) + 1);
-    if (!address_canonical(equals + 1, m->address))
+    if (!config_address(equals + 1, m->address))
         return complain(to, -EINVAL,
                         "\"%.80s\" is no address of a member: use IPV4:PORT or [IPV6]:PORT, "
                         "one that the others can dial",
@@ -148,11 +148,10 @@ static uint64_t cluster_id_of(const struct config *c)
     return XXH3_64bits(list, size);
 }
 
-/* Sort, find @name, name the cluster. */
+/* Sort, find @name. */
 static int settle_members(struct config *c, const char *name, const struct complaint *to)
 {
     qsort(c->members, c->member_count, sizeof *c->members, compare_members);
-    c->cluster_id = cluster_id_of(c);
     for (uint32_t i = 0; i < c->member_count; i++) {
         if (strcmp(c->members[i].name, name) == 0) {
             c->self = i;
@@ -181,7 +180,13 @@ int config_parse_cluster(struct config *c, const char *cluster, const char *name
             break;
         at += size + 1;
     }
-    return settle_members(c, name, &to);
+    int rc = settle_members(c, name, &to);
+    if (rc < 0)
+        return rc;
+    c->cluster_id = cluster_id_of(c);
+    memcpy(c->name, c->members[c->self].name, sizeof c->name);
+    memcpy(c->listen, c->members[c->self].address, sizeof c->listen);
+    return 0;
 }
 
 /* ---- files ---- */
@@ -327,12 +332,6 @@ static bool parse_id(const char *text, uint64_t *id)
 
 /* ---- config ---- */
 
-struct parsed {
-    uint64_t cluster_id, node_id;
-    char name[MEMBER_NAME_MAX + 1];
-    char listen[ADDRESS_MAX + 1];
-};
-
 static int parse_text(const struct lines *l, char *out, size_t room)
 {
     if (out[0] != '\0')
@@ -352,16 +351,40 @@ static int parse_unique_id(const struct lines *l, uint64_t *id)
     return 0;
 }
 
-static int parse_line(const struct lines *l, struct config *c, struct parsed *p)
+static int parse_listen(const struct lines *l, struct config *c)
+{
+    char canonical[ADDRESS_MAX + 1];
+    int rc = parse_text(l, c->listen, sizeof c->listen);
+    if (rc < 0)
+        return rc;
+    if (!config_address(c->listen, canonical))
+        return damaged(l, "listen is not IPV4:PORT or [IPV6]:PORT");
+    memcpy(c->listen, canonical, sizeof c->listen);
+    return 0;
+}
+
+static int parse_joined(const struct lines *l, struct config *c)
+{
+    if (c->has_joined)
+        return damaged(l, "the key is there twice");
+    if (strcmp(l->value, "1") != 0)
+        return damaged(l, "joined is not 1");
+    c->has_joined = true;
+    return 0;
+}
+
+static int parse_line(const struct lines *l, struct config *c)
 {
     if (strcmp(l->key, "cluster_id") == 0)
-        return parse_unique_id(l, &p->cluster_id);
+        return parse_unique_id(l, &c->cluster_id);
     if (strcmp(l->key, "node_id") == 0)
-        return parse_unique_id(l, &p->node_id);
+        return parse_unique_id(l, &c->node_id);
     if (strcmp(l->key, "name") == 0)
-        return parse_text(l, p->name, sizeof p->name);
+        return parse_text(l, c->name, sizeof c->name);
     if (strcmp(l->key, "listen") == 0)
-        return parse_text(l, p->listen, sizeof p->listen);
+        return parse_listen(l, c);
+    if (strcmp(l->key, "joined") == 0)
+        return parse_joined(l, c);
     if (strcmp(l->key, "member") != 0)
         return damaged(l, "unknown key");
     char why[256];
@@ -369,21 +392,24 @@ static int parse_line(const struct lines *l, struct config *c, struct parsed *p)
     return add_member(c, l->value, &inner) < 0 ? damaged(l, why) : 0;
 }
 
-static int check_parsed(const struct lines *l, struct config *c, const struct parsed *p)
+/* A join that is not finished has no members yet. The own address may be another by now than the
+ * one the cluster began with, so only the members prove that none of the lines was changed. */
+static int check_parsed(const struct lines *l, struct config *c)
 {
     char why[256];
     struct complaint inner = {why, sizeof why};
-    if (p->cluster_id == 0 || p->node_id == 0 || p->name[0] == '\0' || p->listen[0] == '\0' ||
-        c->member_count == 0)
+    if (c->cluster_id == 0 || c->node_id == 0 || c->name[0] == '\0' || c->listen[0] == '\0' ||
+        (c->member_count == 0 && !c->has_joined))
         return damaged(l, "lines are missing before the end");
-    if (settle_members(c, p->name, &inner) < 0)
+    if (!config_name_is_valid(c->name))
+        return damaged(l, "the name is no name of a member");
+    if (c->member_count == 0)
+        return 0;
+    if (settle_members(c, c->name, &inner) < 0)
         return damaged(l, why);
-    if (strcmp(p->listen, c->members[c->self].address) != 0)
-        return damaged(l, "listen is not the address of this member");
-    if (p->cluster_id != c->cluster_id)
+    if (!c->has_joined && c->cluster_id != cluster_id_of(c))
         return damaged(l, "cluster_id does not match the members: a line was changed");
-    c->node_id = p->node_id;
-    c->members[c->self].node_id = p->node_id;
+    c->members[c->self].node_id = c->node_id;
     return 0;
 }
 
@@ -404,16 +430,16 @@ static int load_failed(const struct complaint *to, const char *dir, const char *
 
 static int load_config(const char *dir, struct config *c, const struct complaint *to)
 {
+    memset(c, 0, sizeof *c);
     char text[CONFIG_SIZE_MAX];
     int rc = read_file(dir, "config", text);
     if (rc < 0)
         return load_failed(to, dir, "config", rc);
     struct lines l = {.dir = dir, .name = "config", .to = to, .at = text};
-    struct parsed p = {.cluster_id = 0};
     rc = lines_begin(&l);
     while (rc == 0 && (rc = lines_next(&l)) > 0)
-        rc = parse_line(&l, c, &p);
-    return rc < 0 ? rc : check_parsed(&l, c, &p);
+        rc = parse_line(&l, c);
+    return rc < 0 ? rc : check_parsed(&l, c);
 }
 
 /* ---- members ---- */
@@ -434,6 +460,8 @@ static int pin_line(const struct lines *l, struct config *c)
         else if (c->members[i].node_id == id)
             return damaged(l, "two members with one id");
     }
+    if (!found && c->has_joined)
+        return 0; /* written before config, by a join that was run again */
     if (!found)
         return damaged(l, "a name that is not in config");
     if (found->node_id != 0 && found->node_id != id)
@@ -460,9 +488,15 @@ static int load_members(const char *dir, struct config *c, const struct complain
 int config_load(const char *dir, struct config *c, char *error, size_t error_size)
 {
     struct complaint to = {error, error_size};
-    memset(c, 0, sizeof *c);
     int rc = load_config(dir, c, &to);
-    return rc < 0 ? rc : load_members(dir, c, &to);
+    if (rc < 0)
+        return rc;
+    if (c->member_count == 0)
+        return complain(&to, -EINPROGRESS,
+                        "%s: this host has not joined yet; finish that: paxfs join --state %s "
+                        "--listen %s TOKEN, with a token of: paxfs member add %s",
+                        dir, dir, c->listen, c->name);
+    return load_members(dir, c, &to);
 }
 
 int config_pin_members(const char *dir, const struct config *c)
@@ -512,7 +546,7 @@ int config_begin_life(const char *dir, uint64_t life)
     return write_file(dir, "life", text, (size_t)size, 0);
 }
 
-/* ---- init and lock ---- */
+/* ---- init ---- */
 
 /* 0: empty, but for what an init that crashed left; -EEXIST; -ENOTEMPTY. */
 static int check_empty(const char *dir)
@@ -559,19 +593,20 @@ static int random_id(uint64_t *id)
     return 0;
 }
 
-static int write_config(const char *dir, const struct config *c)
+/* @flags as of write_file(). */
+static int write_config(const char *dir, const struct config *c, unsigned flags)
 {
     char text[CONFIG_SIZE_MAX];
-    const struct config_member *self = &c->members[c->self];
-    size_t size = (size_t)snprintf(
-        text, sizeof text,
-        "version=%d\ncluster_id=%016" PRIx64 "\nnode_id=%016" PRIx64 "\nname=%s\nlisten=%s\n",
-        CONFIG_VERSION, c->cluster_id, c->node_id, self->name, self->address);
+    size_t size = (size_t)snprintf(text, sizeof text,
+                                   "version=%d\ncluster_id=%016" PRIx64 "\nnode_id=%016" PRIx64
+                                   "\nname=%s\nlisten=%s\n%s",
+                                   CONFIG_VERSION, c->cluster_id, c->node_id, c->name, c->listen,
+                                   c->has_joined ? "joined=1\n" : "");
     for (uint32_t i = 0; i < c->member_count; i++)
         size += (size_t)snprintf(text + size, sizeof text - size, "member=%s=%s\n",
                                  c->members[i].name, c->members[i].address);
     ASSERT(size < sizeof text);
-    return write_file(dir, "config", text, size, RENAME_NOREPLACE);
+    return write_file(dir, "config", text, size, flags);
 }
 
 int config_init(const char *dir, struct config *c, char *error, size_t error_size)
@@ -583,7 +618,7 @@ int config_init(const char *dir, struct config *c, char *error, size_t error_siz
         rc = random_id(&c->node_id);
     if (rc == 0) {
         c->members[c->self].node_id = c->node_id;
-        rc = write_config(dir, c);
+        rc = write_config(dir, c, RENAME_NOREPLACE);
     }
     if (rc == -EEXIST)
         return complain(&to, rc, "%s is a state directory already: it was left as it is", dir);
@@ -593,6 +628,80 @@ int config_init(const char *dir, struct config *c, char *error, size_t error_siz
         return complain(&to, rc, "%s cannot be made a state directory: %s", dir, strerror(-rc));
     return 0;
 }
+
+/* ---- join ---- */
+
+/* What a former try left: its identity is kept, since the cluster may know it already. */
+static int resume_join(const char *dir, const struct config *wanted, struct config *c,
+                       const struct complaint *to)
+{
+    int rc = load_config(dir, c, to);
+    if (rc < 0)
+        return rc;
+    if (!c->has_joined || c->cluster_id != wanted->cluster_id || strcmp(c->name, wanted->name) != 0)
+        return complain(to, -EEXIST,
+                        "%s is the state directory of %s of cluster %016" PRIx64
+                        ": it was left as it is; give a new one",
+                        dir, c->name, c->cluster_id);
+    if (strcmp(c->listen, wanted->listen) == 0)
+        return 0;
+    memcpy(c->listen, wanted->listen, sizeof c->listen);
+    rc = write_config(dir, c, 0);
+    return rc < 0 ? complain(to, rc, "%s/config: cannot be written: %s", dir, strerror(-rc)) : 0;
+}
+
+int config_begin_join(const char *dir, const char *name, const char *listen, uint64_t cluster_id,
+                      struct config *c, char *error, size_t error_size)
+{
+    struct complaint to = {error, error_size};
+    struct config wanted = {.cluster_id = cluster_id, .has_joined = true};
+    if (!config_name_is_valid(name))
+        return complain(&to, -EINVAL, "the token names no member: it was changed; copy it again");
+    if (!config_address(listen, wanted.listen))
+        return complain(&to, -EINVAL,
+                        "\"%.80s\" is no address to listen on: use IPV4:PORT or [IPV6]:PORT, one "
+                        "that the others can dial",
+                        listen);
+    memcpy(wanted.name, name, strlen(name) + 1);
+    int rc = make_directory(dir);
+    if (rc == 0)
+        rc = random_id(&wanted.node_id);
+    if (rc == 0)
+        rc = write_config(dir, &wanted, RENAME_NOREPLACE);
+    if (rc == -EEXIST)
+        return resume_join(dir, &wanted, c, &to);
+    if (rc == -ENOTEMPTY)
+        return complain(&to, rc, "%s is not empty: give a new or an empty directory", dir);
+    if (rc < 0)
+        return complain(&to, rc, "%s cannot be made a state directory: %s", dir, strerror(-rc));
+    *c = wanted;
+    return 0;
+}
+
+/* The ids first: config with its members is what makes the directory a member's. */
+int config_finish_join(const char *dir, const struct config *c)
+{
+    ASSERT(c->has_joined);
+    ASSERT(c->member_count > 0);
+    int rc = config_pin_members(dir, c);
+    return rc < 0 ? rc : write_config(dir, c, 0);
+}
+
+int config_set_listen(const char *dir, const char *listen)
+{
+    struct config c;
+    struct complaint to = {NULL, 0};
+    char canonical[ADDRESS_MAX + 1];
+    if (!config_address(listen, canonical))
+        return -EINVAL;
+    int rc = load_config(dir, &c, &to);
+    if (rc < 0)
+        return rc;
+    memcpy(c.listen, canonical, sizeof c.listen);
+    return write_config(dir, &c, 0);
+}
+
+/* ---- lock ---- */
 
 int config_lock(const char *dir)
 {

@@ -1,7 +1,9 @@
 /* node/config.h: the state directory: what `paxfs init` writes and `paxfsd` reads.
  *
- *   config      key=value lines: version, cluster_id, node_id, name, listen, member=NAME=ADDR
- * (each) members     node ids pinned for each member, written by the daemon when all have met once
+ *   config      key=value lines: version, cluster_id, node_id, name, listen (where this host is
+ *               reached), joined=1 (it joined, rather than began, the cluster), and for each member
+ *               that was known at first member=NAME=ADDR; none: a join that is not finished
+ *   members     their node ids, written by the daemon when all have met once, or by the join
  *   life        how often a daemon has started on this directory
  *   lock        flock()ed by the daemon, so that a second one refuses
  *   admin.sock  admin requests (rpc/admin.h)
@@ -29,29 +31,36 @@ struct config {
     char name[MEMBER_NAME_MAX + 1];
     char listen[ADDRESS_MAX + 1]; /* the own address */
     bool has_joined;              /* a running cluster, rather than begun one */
-    uint32_t self,
-        member_count; /* members are sorted by name: the index is the same on every host */
+    /* As known at first; later the replicated membership tells. Sorted by name: where the cluster
+     * was begun, the index is the same on every host. */
+    uint32_t self, member_count;
     struct config_member members[MEMBERS_MAX];
 };
 
+/* Is @name one for a member? */
+bool config_name_is_valid(const char *name);
+/* @text, "IPV4:PORT" or "[IPV6]:PORT", in the one way that it is written. False: it is neither, or
+ * an address nobody can dial. */
+bool config_address(const char *text, char out[ADDRESS_MAX + 1]);
 /* Parse "n1=A:P,n2=A:P" into @c->members, sorted by name; finds @name. 0 or -EINVAL with @error. */
 int config_parse_cluster(struct config *c, const char *cluster, const char *name, char *error,
                          size_t error_size);
 /* Create @dir (mode 0700) with a new random node id. -EEXIST when it holds a config already
  * (nothing is changed), -ENOTEMPTY when it holds something else; @error is what a person reads. */
 int config_init(const char *dir, struct config *c, char *error, size_t error_size);
-/* Read config and members. 0; -ENOENT: not a state directory; -EBADMSG: damaged or of a later
- * version; other -errno; @error is what a person reads: what, why, what to do. */
+/* Read config and members. 0; -ENOENT: not a state directory; -EINPROGRESS: its join is not
+ * finished; -EBADMSG: damaged or of a later version; other -errno; @error is what a person reads:
+ * what, why, what to do. */
 int config_load(const char *dir, struct config *c, char *error, size_t error_size);
-/* `paxfs join`, in two steps: make @dir for a host that is to join cluster @cluster_id as @name, or,
- * where a former try left it unfinished or finished, find its identity again; fills @c (name,
+/* `paxfs join`, in two steps: make @dir for a host that is to join cluster @cluster_id as @name,
+ * or, where a former try left it unfinished or finished, find its identity again; fills @c (name,
  * listen, node_id, cluster_id). @listen may differ from the former try's: it is taken over.
  * 0; -EINVAL (@listen is no address); -EEXIST: it is the state of something else; -ENOTEMPTY;
  * -errno; @error is what a person reads. */
 int config_begin_join(const char *dir, const char *name, const char *listen, uint64_t cluster_id,
                       struct config *c, char *error, size_t error_size);
-/* ... and write down @c->members, with their ids, as the cluster told them: from now on a daemon may
- * start there. 0 or -errno. */
+/* ... and write down @c->members, with their ids, as the cluster told them: from now on a daemon
+ * may start there. 0 or -errno. */
 int config_finish_join(const char *dir, const struct config *c);
 /* The own address has changed: durably. 0 or -errno. */
 int config_set_listen(const char *dir, const char *listen);

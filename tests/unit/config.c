@@ -290,7 +290,10 @@ Test(config, a_config_that_was_changed_is_refused_with_file_and_line)
         {"name=n1", "name=n9", "not the name of any member"},
         {"name=n1", "name=", "line 4: the value is empty"},
         {"name=n1\n", "", "lines are missing"},
-        {"listen=10.0.0.1", "listen=10.0.0.2", "listen is not the address"},
+        {"listen=10.0.0.1", "listen=10.0.0.300", "line 5: listen is not IPV4:PORT"},
+        {"listen=10.0.0.1:7600", "listen=", "line 5: the value is empty"},
+        {"name=n1\n", "name=n1\njoined=0\n", "line 5: joined is not 1"},
+        {"name=n1\n", "name=n1\njoined=1\njoined=1\n", "line 6: the key is there twice"},
         {"member=n1=10.0.0.1", "member=n1=10.0.0.300", "line 6: \"10.0.0.300"},
         {"member=n2=10.0.0.2", "member=n2=10.0.0.3", "cluster_id does not match"},
         {"member=n2=10.0.0.2:7600\n", "", "cluster_id does not match"},
@@ -384,6 +387,135 @@ Test(config, a_members_file_that_contradicts_is_refused)
         cr_expect(strstr(error, "state/members"), "%s", error);
         cr_expect(strstr(error, cases[i].reason), "%s: %s", cases[i].text, error);
     }
+}
+
+/* ---- the own address ---- */
+
+Test(config, the_own_address_may_change_while_the_members_stay_what_they_began_with)
+{
+    struct config made = init_state(), c;
+    cr_assert_eq(config_set_listen(state, "[FE80::0:7]:7601"), 0);
+    cr_assert_eq(load(&c), 0, "%s", error);
+    cr_expect_str_eq(c.listen, "[fe80::7]:7601");
+    cr_expect_str_eq(c.members[c.self].address, "10.0.0.1:7600");
+    cr_expect_eq(c.node_id, made.node_id);
+    cr_expect_eq(c.cluster_id, made.cluster_id);
+    cr_expect_eq(config_set_listen(state, "nowhere"), -EINVAL);
+    cr_assert_eq(load(&c), 0, "%s", error);
+    cr_expect_str_eq(c.listen, "[fe80::7]:7601", "a refused address changes nothing");
+}
+
+/* ---- join ---- */
+
+static struct config begin_join(const char *listen)
+{
+    struct config c;
+    memset(&c, 0xee, sizeof c);
+    cr_assert_eq(config_begin_join(state, "n4", listen, 77, &c, error, sizeof error), 0, "%s",
+                 error);
+    return c;
+}
+
+static void note_member(struct config *c, const char *name, const char *address, uint64_t id)
+{
+    struct config_member *m = &c->members[c->member_count++];
+    *m = (struct config_member){.node_id = id};
+    snprintf(m->name, sizeof m->name, "%s", name);
+    snprintf(m->address, sizeof m->address, "%s", address);
+}
+
+static struct config finish_join(struct config c)
+{
+    c.member_count = 0;
+    note_member(&c, "n4", c.listen, c.node_id);
+    note_member(&c, "n1", "10.0.0.1:7600", 1);
+    note_member(&c, "n2", "10.0.0.2:7600", 2);
+    cr_assert_eq(config_finish_join(state, &c), 0);
+    return c;
+}
+
+Test(config, a_join_that_is_not_finished_is_no_state_to_start_from_and_says_what_to_do)
+{
+    begin_join("10.0.0.4:7600");
+    struct config c;
+    cr_expect_eq(load(&c), -EINPROGRESS);
+    cr_expect(strstr(error, "paxfs join --state"), "%s", error);
+    cr_expect(strstr(error, "--listen 10.0.0.4:7600"), "%s", error);
+}
+
+Test(config, a_finished_join_is_loaded_with_the_members_it_was_told)
+{
+    struct config made = finish_join(begin_join("10.0.0.4:7600")), c;
+    cr_assert_eq(load(&c), 0, "%s", error);
+    cr_expect(c.has_joined);
+    cr_expect_eq(c.cluster_id, 77, "it is not of these members");
+    cr_expect_eq(c.node_id, made.node_id);
+    cr_expect_str_eq(c.name, "n4");
+    cr_expect_str_eq(c.listen, "10.0.0.4:7600");
+    cr_expect_eq(c.member_count, 3);
+    cr_expect_eq(c.self, 2);
+    cr_expect_eq(c.members[0].node_id, 1);
+    cr_expect_eq(c.members[2].node_id, made.node_id);
+    cr_expect(config_is_formed(&c));
+}
+
+Test(config, a_join_run_again_keeps_its_identity_and_takes_over_the_address)
+{
+    struct config first = begin_join("10.0.0.4:7600"), again = begin_join("10.0.0.5:7600"), c;
+    cr_expect_neq(first.node_id, 0);
+    cr_expect_eq(again.node_id, first.node_id);
+    cr_expect_str_eq(again.listen, "10.0.0.5:7600");
+    finish_join(again);
+    again = begin_join("10.0.0.6:7600");
+    cr_expect_eq(again.node_id, first.node_id, "also once it is finished");
+    cr_assert_eq(load(&c), 0, "%s", error);
+    cr_expect_str_eq(c.listen, "10.0.0.6:7600");
+}
+
+Test(config, a_second_finish_that_crashed_half_way_is_still_a_state)
+{
+    struct config c = finish_join(begin_join("10.0.0.4:7600")), later = c, loaded;
+    note_member(&later, "n5", "10.0.0.5:7600", 5);
+    cr_assert_eq(config_pin_members(state, &later), 0);
+    cr_assert_eq(load(&loaded), 0, "%s", error);
+    cr_expect_eq(loaded.member_count, 3);
+    cr_expect_eq(loaded.members[0].node_id, 1);
+}
+
+Test(config, a_join_leaves_what_is_anothers_as_it_is)
+{
+    struct config made = init_state(), c;
+    cr_expect_eq(config_begin_join(state, "n4", "10.0.0.4:7600", 77, &c, error, sizeof error),
+                 -EEXIST, "begun, not joined");
+    cr_expect(strstr(error, "n1"), "%s", error);
+    cr_assert_eq(load(&c), 0, "%s", error);
+    cr_expect_eq(c.node_id, made.node_id);
+
+    snprintf(state, sizeof state, "%s/other", base);
+    begin_join("10.0.0.4:7600");
+    cr_expect_eq(config_begin_join(state, "n4", "10.0.0.4:7600", 78, &c, error, sizeof error),
+                 -EEXIST, "of another cluster");
+    cr_expect_eq(config_begin_join(state, "n5", "10.0.0.4:7600", 77, &c, error, sizeof error),
+                 -EEXIST, "of another name");
+
+    snprintf(state, sizeof state, "%s/full", base);
+    cr_assert_eq(mkdir(state, 0755), 0);
+    write_text("precious", "x", 1);
+    cr_expect_eq(config_begin_join(state, "n4", "10.0.0.4:7600", 77, &c, error, sizeof error),
+                 -ENOTEMPTY);
+}
+
+Test(config, a_join_refuses_what_others_cannot_dial)
+{
+    static const char *const cases[] = {"", "host:1", "0.0.0.0:1", "10.0.0.4", "10.0.0.4:0"};
+    struct config c;
+    struct stat status;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        cr_expect_eq(config_begin_join(state, "n4", cases[i], 77, &c, error, sizeof error), -EINVAL,
+                     "%s", cases[i]);
+        cr_expect(strstr(error, "no address to listen on"), "%s", error);
+    }
+    cr_expect_lt(stat(state, &status), 0, "nothing was made");
 }
 
 /* ---- lock ---- */
