@@ -16,9 +16,10 @@ enum connection_state {
     CONNECTION_DIALLING, /* TCP handshake under way */
     CONNECTION_GREETING, /* hello not yet received */
     CONNECTION_UP,       /* hello judged and accepted */
-    CONNECTION_REFUSED,  /* refusal on its way: nothing that comes counts; ends with EOF or in time
-                          */
-    CONNECTION_CLOSED,   /* libuv has it until the close callback */
+    CONNECTION_JOINING,  /* asked to join; the answer is yet to come */
+    CONNECTION_REFUSED, /* refusal, or answer to a join, on its way: nothing that comes counts; ends
+                           with EOF or in time */
+    CONNECTION_CLOSED,  /* libuv has it until the close callback */
 };
 
 /* One frame to send, shared by the queues of all members it goes to. */
@@ -57,7 +58,7 @@ struct connection {
     enum connection_state state;
     bool dialled;
     bool established;  /* counted as a member's connection */
-    uint32_t index;    /* member: when dialled or UP */
+    uint32_t index;    /* member: when dialled or UP; else MEMBERS_MAX */
     uint64_t since_ns; /* of this state */
     uint64_t last_received_ns;
     char remote[80]; /* "1.2.3.4:5678" */

@@ -15,20 +15,16 @@ void greeting_send(struct transport *t, struct connection *c)
     m.hello.cluster_id = t->config.cluster_id;
     m.hello.protocol_min = PROTOCOL_MIN;
     m.hello.protocol_max = PROTOCOL_MAX;
-    snprintf(m.hello.name, sizeof m.hello.name, "%s", transport_name_of(t, t->config.self));
+    memcpy(m.hello.name, t->name, sizeof m.hello.name);
     transport_send_on(c, &m);
 }
 
-/* Tell the other side why, and wait a little for it to hang up: closing at once, with unread bytes,
- * would reset the connection and lose the reason. */
 static void refuse(struct transport *t, struct connection *c, const char *reason)
 {
-    struct peer_message m = {.kind = PEER_REFUSE};
+    struct peer_message m = {.kind = PEER_REFUSE, .refuse.retired = reason == transport_retired};
     snprintf(m.refuse.reason, sizeof m.refuse.reason, "%s", reason);
     transport_send_on(c, &m);
-    connection_shutdown(c);
-    c->state = CONNECTION_REFUSED;
-    c->since_ns = clock_now_ns();
+    transport_part(c);
     if (c->dialled) {
         char text[sizeof t->peers[0].last_error];
         snprintf(text, sizeof text, "refused by us: %s", reason);
@@ -51,56 +47,75 @@ void greeting_note_stranger(struct transport *t, const struct connection *c, con
     log_event(LOG_WARN, "event=connection_refused %s", text);
 }
 
-static int find_member(const struct transport *t, const char *name)
+/* The side that should not dial may all the same when it found nobody for long, if there is no
+ * connection yet and none about to be: else both would end each other's. */
+static bool may_dial(const struct transport *t, uint32_t index)
 {
-    for (uint32_t i = 0; i < t->config.member_count; i++)
-        if (strcmp(transport_name_of(t, i), name) == 0)
-            return (int)i;
-    return -ENOENT;
+    const struct peer *p = &t->peers[index];
+    if (!seats_dials(t, index))
+        return true;
+    return !p->live && !(p->dialing && p->dialing->state == CONNECTION_GREETING);
 }
 
-/* NULL and the member's index, or why not. */
+/* NULL and the member's seat, or why not. */
 static const char *judge(struct transport *t, const struct connection *c,
                          const struct peer_hello *h, uint32_t *index)
 {
+    const struct transport_callbacks *cb = &t->config.callbacks;
     if (h->protocol_min > PROTOCOL_MAX || h->protocol_max < PROTOCOL_MIN)
         return "no common protocol version: upgrade the older host";
     if (h->cluster_id != t->config.cluster_id)
         return "another cluster";
-    int found = find_member(t, h->name);
-    if (found < 0)
-        return "not a member of this cluster";
-    *index = (uint32_t)found;
-    if (*index == t->config.self)
+    if (t->self == NOBODY)
+        return "I am no member myself";
+    uint32_t seat = seats_by_name(t, h->name);
+    if (seat == NOBODY) {
+        const char *reason = cb->on_unknown ? cb->on_unknown(cb->context, h) : NULL;
+        return reason ? reason : "not a member of this cluster";
+    }
+    if (seat == t->self)
         return "my own name";
-    if (c->dialled && *index != c->index)
+    *index = seat;
+    if (c->dialled && seat != c->index)
         return "another member answers at this address";
-    if (!c->dialled && *index > t->config.self)
-        return "the wrong side dials: the members are not in the same order on both";
-    return t->config.callbacks.on_hello(t->config.callbacks.context, *index, h);
+    const char *reason = cb->on_hello(cb->context, seat, h);
+    if (reason || t->closing)
+        return reason;
+    if (seats_by_name(t, h->name) != seat)
+        return "the members have just changed";
+    if (t->config.members[seat].node_id && t->config.members[seat].node_id != h->node_id)
+        return "another node has that name";
+    if (!c->dialled && !may_dial(t, seat))
+        return "the wrong side dials";
+    return NULL;
 }
 
 /* The member restarted, or its end of the old connection is gone: the new one is the one it uses.
  */
-static void replace(struct transport *t, uint32_t index)
+static void replace(struct transport *t, const struct connection *c, uint32_t index)
 {
     struct peer *p = &t->peers[index];
+    struct connection *dialing = p->dialing;
     if (p->live)
         transport_end(t, p->live, "replaced by a newer connection");
+    p->dialing = NULL;
+    if (dialing && dialing != c && !t->closing)
+        transport_end(t, dialing, "the other side dialled");
 }
 
-static void establish(struct transport *t, struct connection *c, uint32_t index)
+static void establish(struct transport *t, struct connection *c, const struct peer_hello *h,
+                      uint32_t index)
 {
-    replace(t, index);
+    replace(t, c, index);
     if (t->closing)
         return;
     struct peer *p = &t->peers[index];
     if (!c->dialled)
         t->strangers--;
-    p->dialing = NULL;
     p->live = c;
     p->last_received_ns = c->last_received_ns;
-    p->hears = UINT32_C(1) << t->config.self; /* it said hello; of others it has yet to tell */
+    p->node_id = h->node_id;
+    p->alive = (struct peer_alive){1, {t->node_id}}; /* of others it has yet to tell */
     c->established = true;
     c->index = c->lane = index;
     c->state = CONNECTION_UP;
@@ -113,19 +128,19 @@ static void establish(struct transport *t, struct connection *c, uint32_t index)
 
 void greeting_on_hello(struct transport *t, struct connection *c, const struct peer_hello *h)
 {
-    uint32_t index = t->config.self;
+    uint32_t index = NOBODY;
     const char *reason = judge(t, c, h, &index);
-    if (t->closing)
+    if (t->closing || c->state != CONNECTION_GREETING)
         return;
     if (!reason) {
-        establish(t, c, index);
+        establish(t, c, h, index);
         return;
     }
     if (!c->dialled) {
         greeting_note_stranger(t, c, h->name, reason);
-        struct peer *p = &t->peers[index];
-        if (index != t->config.self && !p->live)
-            snprintf(p->last_error, sizeof p->last_error, "refused by us: %s", reason);
+        if (index != NOBODY && !t->peers[index].live)
+            snprintf(t->peers[index].last_error, sizeof t->peers[index].last_error,
+                     "refused by us: %s", reason);
     }
     refuse(t, c, reason);
 }
@@ -133,6 +148,11 @@ void greeting_on_hello(struct transport *t, struct connection *c, const struct p
 void greeting_on_refuse(struct transport *t, struct connection *c, const struct peer_refuse *r)
 {
     char reason[sizeof t->peers[0].last_error];
+    uint32_t index = c->index;
     snprintf(reason, sizeof reason, "refused by it: %.140s", r->reason);
     transport_end(t, c, reason);
+    if (index == NOBODY || t->closing || !t->config.callbacks.on_refused)
+        return; /* a stranger's word counts for nothing */
+    t->config.callbacks.on_refused(t->config.callbacks.context, index,
+                                   r->retired ? transport_retired : r->reason);
 }

@@ -13,11 +13,9 @@
 #include "rpc/relay.h"
 #include "rpc/transport_internal.h"
 
-#define BACKOFF_NS_MIN (50 * NS_PER_MS)
-#define BACKOFF_NS_MAX (1000 * NS_PER_MS)
-#define GREETING_NS    (2 * NS_PER_S) /* to connect and say hello */
-#define REFUSAL_NS     (1 * NS_PER_S) /* to read why, and hang up */
-#define STALL_NS       (1 * NS_PER_S) /* a tick this late: the silence may have been our own */
+#define GREETING_NS (2 * NS_PER_S) /* to connect and say hello */
+#define REFUSAL_NS  (1 * NS_PER_S) /* to read why, and hang up */
+#define STALL_NS    (1 * NS_PER_S) /* a tick this late: the silence may have been our own */
 
 enum {
     TICK_MS = 20,
@@ -26,16 +24,13 @@ enum {
     BACKLOG = 128,
 };
 
+const char transport_retired[] = "it has been removed from the cluster for good";
+
 /* ---- who is connected ---- */
 
 const char *transport_name_of(const struct transport *t, uint32_t index)
 {
-    return t->config.names[index];
-}
-
-static bool dials(const struct transport *t, uint32_t index)
-{
-    return t->config.self < index && index < t->config.member_count;
+    return t->config.members[index].name;
 }
 
 /* One line per change of reason: a peer that is down for a night is not a line a second. */
@@ -93,6 +88,8 @@ static bool detach(struct transport *t, struct connection *c)
 {
     if (!c->dialled && !c->established && c->state != CONNECTION_CLOSED)
         t->strangers--;
+    if (c->index == NOBODY)
+        return false;
     struct peer *p = &t->peers[c->index];
     if (p->dialing == c)
         p->dialing = NULL;
@@ -103,30 +100,45 @@ static bool detach(struct transport *t, struct connection *c)
     p->received_frames += c->received_frames;
     p->dropped_frames += c->queued_frames;
     p->last_received_ns = c->last_received_ns;
-    p->hears = 0;
+    p->alive.count = 0;
+    t->company_ns = clock_now_ns();
     return true;
+}
+
+/* What follows for the member when @c was its live connection, or the one that is to be. */
+static void note_end(struct transport *t, struct connection *c, bool was_live, bool was_refused,
+                     const char *reason)
+{
+    uint64_t now = clock_now_ns();
+    struct peer *p = &t->peers[c->index];
+    if (was_live && now - c->since_ns >= BACKOFF_NS_MAX)
+        p->backoff_ns = BACKOFF_NS_MIN;
+    schedule_dial(t, p, now);
+    if (!was_refused) /* else the reason is already told */
+        transport_set_error(t, c->index, reason);
+    if (was_live)
+        t->config.callbacks.on_state(t->config.callbacks.context, c->index, false, reason);
 }
 
 void transport_end(struct transport *t, struct connection *c, const char *reason)
 {
     if (c->state == CONNECTION_CLOSED)
         return;
-    uint64_t now = clock_now_ns();
-    uint32_t index = c->index;
-    struct peer *p = &t->peers[index];
-    bool is_known = c->dialled || c->established;
-    bool was_refused = c->state == CONNECTION_REFUSED; /* the reason is already told */
-    bool was_dialing = p->dialing == c;
+    bool was_refused = c->state == CONNECTION_REFUSED;
+    bool was_dialing = c->index != NOBODY && t->peers[c->index].dialing == c;
+    joining_forget(t, c);
     bool was_live = detach(t, c);
-    if (was_live && now - c->since_ns >= BACKOFF_NS_MAX)
-        p->backoff_ns = BACKOFF_NS_MIN;
-    if ((was_live || was_dialing) && dials(t, index))
-        schedule_dial(t, p, now);
     connection_close(c);
-    if (is_known && !was_refused && (was_live || was_dialing))
-        transport_set_error(t, index, reason);
-    if (was_live)
-        t->config.callbacks.on_state(t->config.callbacks.context, index, false, reason);
+    if (was_live || was_dialing)
+        note_end(t, c, was_live, was_refused, reason);
+}
+
+void transport_part(struct connection *c)
+{
+    /* Closing at once, with unread bytes, would reset the connection and lose what was said. */
+    connection_shutdown(c);
+    c->state = CONNECTION_REFUSED;
+    c->since_ns = clock_now_ns();
 }
 
 /* ---- frames out ---- */
@@ -172,10 +184,19 @@ static void on_frame_greeting(struct transport *t, struct connection *c,
     case PEER_REFUSE:
         greeting_on_refuse(t, c, &m->refuse);
         break;
+    case PEER_JOIN:
+        if (c->dialled)
+            on_bad_frame(t, c, "asked who dialled it to let it in");
+        else
+            joining_on_join(t, c, &m->join);
+        break;
     case PEER_PAXOS:
     case PEER_STATUS:
     case PEER_ALIVE:
     case PEER_RELAY:
+    case PEER_JOINED:
+    case PEER_SNAPSHOT_GET:
+    case PEER_SNAPSHOT_DATA:
         on_bad_frame(t, c, "did not say hello first");
         break;
     }
@@ -184,9 +205,10 @@ static void on_frame_greeting(struct transport *t, struct connection *c,
 /* A message of @c's member for another one: passed on once, to whom it is for. */
 static void pass_on(struct transport *t, const struct peer_message *m)
 {
-    struct peer *target = &t->peers[m->relay.target];
-    if (!target->live)
+    uint32_t seat = seats_by_id(t, m->relay.target);
+    if (seat == NOBODY || !t->peers[seat].live)
         return;
+    struct peer *target = &t->peers[seat];
     struct outgoing *o = encode(m);
     if (!o)
         return;
@@ -197,10 +219,9 @@ static void pass_on(struct transport *t, const struct peer_message *m)
 
 static void on_relay(struct transport *t, struct connection *c, struct peer_message *m)
 {
-    uint32_t origin = m->relay.origin, target = m->relay.target, count = t->config.member_count;
-    bool is_for_us = target == t->config.self;
-    if (origin >= count || target >= count || origin == t->config.self ||
-        is_for_us == (origin == c->index)) {
+    uint64_t origin = m->relay.origin;
+    bool is_for_us = m->relay.target == t->node_id;
+    if (origin == t->node_id || is_for_us == (origin == t->peers[c->index].node_id)) {
         on_bad_frame(t, c, "relayed what it should not");
         return;
     }
@@ -208,12 +229,15 @@ static void on_relay(struct transport *t, struct connection *c, struct peer_mess
         pass_on(t, m);
         return;
     }
+    uint32_t seat = seats_by_id(t, origin);
+    if (seat == NOBODY) /* whoever passed it on knows other members than this node does */
+        return;
     int rc = codec_unwrap(t->decoder, m);
     if (rc < 0)
         on_bad_frame(t, c,
                      rc == -ENOMEM ? "no memory for a message" : "relayed a malformed message");
     else
-        t->config.callbacks.on_message(t->config.callbacks.context, origin, m);
+        t->config.callbacks.on_message(t->config.callbacks.context, seat, m);
 }
 
 static void on_frame_up(struct transport *t, struct connection *c, struct peer_message *m)
@@ -227,16 +251,22 @@ static void on_frame_up(struct transport *t, struct connection *c, struct peer_m
         break;
     case PEER_PAXOS:
     case PEER_STATUS:
+    case PEER_SNAPSHOT_GET:
+    case PEER_SNAPSHOT_DATA:
         announce(t, c);
         t->config.callbacks.on_message(t->config.callbacks.context, c->index, m);
         break;
     case PEER_ALIVE:
         announce(t, c);
-        t->peers[c->index].hears = m->alive.hears;
+        t->peers[c->index].alive = m->alive;
         break;
     case PEER_RELAY:
         announce(t, c);
         on_relay(t, c, m);
+        break;
+    case PEER_JOIN:
+    case PEER_JOINED:
+        on_bad_frame(t, c, "spoke of joining, which it has");
         break;
     }
 }
@@ -315,8 +345,8 @@ static void on_connect(uv_connect_t *request, int status)
 /* From the own IP, so that a packet filter between two addresses cuts exactly one pair. */
 static int bind_own_ip(const struct transport *t, struct connection *c, uint32_t index)
 {
-    struct sockaddr_storage own = t->addresses[t->config.self];
-    if (own.ss_family != t->addresses[index].ss_family)
+    struct sockaddr_storage own = t->listen_address;
+    if (own.ss_family != t->peers[index].address.ss_family)
         return 0;
     address_clear_port(&own);
     return uv_tcp_bind(&c->tcp, (struct sockaddr *)&own, 0);
@@ -338,15 +368,16 @@ static void dial(struct transport *t, uint32_t index)
     t->peers[index].dialing = c;
     int rc = bind_own_ip(t, c, index);
     if (rc == 0)
-        rc = uv_tcp_connect(&c->connect, &c->tcp, (const struct sockaddr *)&t->addresses[index],
+        rc = uv_tcp_connect(&c->connect, &c->tcp, (const struct sockaddr *)&t->peers[index].address,
                             on_connect);
     if (rc < 0)
         transport_end(t, c, uv_strerror(rc));
 }
 
-static void on_incoming(uv_stream_t *listener, int status)
+static void on_incoming(uv_stream_t *stream, int status)
 {
-    struct transport *t = listener->data;
+    struct listener *listener = stream->data;
+    struct transport *t = listener->transport;
     if (status < 0) {
         log_event(LOG_WARN, "event=accept_failed reason=\"%s\"", uv_strerror(status));
         return;
@@ -357,9 +388,9 @@ static void on_incoming(uv_stream_t *listener, int status)
     list_add(t, c);
     t->strangers++;
     c->state = CONNECTION_GREETING;
-    c->index = t->config.self; /* no member's, until it says so */
+    c->index = NOBODY; /* no member's, until it says so */
     c->reader.size_max = GREETING_SIZE_MAX;
-    int rc = uv_accept(listener, (uv_stream_t *)&c->tcp);
+    int rc = uv_accept(stream, (uv_stream_t *)&c->tcp);
     note_remote(c);
     if (rc == 0 && t->strangers > STRANGERS_MAX)
         rc = -EMFILE;
@@ -388,6 +419,10 @@ static void check_connection(struct transport *t, struct connection *c, uint64_t
         else if (now - c->since_ns > BACKOFF_NS_MAX)
             announce(t, c);
         break;
+    case CONNECTION_JOINING:
+        if (now - c->since_ns > JOIN_NS)
+            transport_end(t, c, "its wish to join was not answered");
+        break;
     case CONNECTION_REFUSED:
         if (now - c->since_ns > REFUSAL_NS)
             transport_end(t, c, "refused");
@@ -397,7 +432,7 @@ static void check_connection(struct transport *t, struct connection *c, uint64_t
     }
 }
 
-static void note_relay(struct transport *t, uint32_t index, int relay)
+void transport_set_relay(struct transport *t, uint32_t index, int relay)
 {
     struct peer *p = &t->peers[index];
     if (relay == p->relay)
@@ -412,31 +447,49 @@ static void note_relay(struct transport *t, uint32_t index, int relay)
 
 static void say_alive(struct transport *t, uint32_t hears)
 {
-    struct peer_message m = {.kind = PEER_ALIVE, .alive.hears = hears};
+    struct peer_message m = {.kind = PEER_ALIVE};
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++)
+        if (hears & UINT32_C(1) << i)
+            m.alive.hears[m.alive.count++] = t->peers[i].node_id;
     transport_send(t, UINT32_MAX, &m);
-    for (uint32_t i = 0; i < t->config.member_count; i++)
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++)
         if (t->peers[i].live)
             connection_flush(t->peers[i].live);
 }
 
 static void tend_relays(struct transport *t, uint64_t now)
 {
-    uint32_t count = t->config.member_count, self = t->config.self;
     struct relay_link links[MEMBERS_MAX];
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
         const struct peer *p = &t->peers[i];
         links[i] = (struct relay_link){
             .is_up = p->live != NULL,
             .heard_ns = p->live ? p->live->last_received_ns : p->last_received_ns,
-            .hears = p->hears,
+            .hears = seats_mask(t, &p->alive),
         };
     }
-    for (uint32_t i = 0; i < count; i++)
-        note_relay(t, i, relay_choose(links, count, self, i, t->peers[i].relay, now));
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++)
+        transport_set_relay(t, i,
+                            relay_choose(links, MEMBERS_MAX, t->self, i, t->peers[i].relay, now));
     if (now < t->alive_at_ns)
         return;
     t->alive_at_ns = now + ALIVE_NS;
-    say_alive(t, relay_hears(links, count, now));
+    say_alive(t, relay_hears(links, MEMBERS_MAX, now));
+}
+
+static void dial_all(struct transport *t, uint64_t now)
+{
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++)
+        if (t->peers[i].live)
+            t->company_ns = now;
+    bool is_lonely = now - t->company_ns > LONELY_NS && t->self != NOBODY;
+    for (uint32_t i = 0; i < MEMBERS_MAX && !t->closing; i++) {
+        const struct peer *p = &t->peers[i];
+        if (i == t->self || !p->has_address || !(seats_dials(t, i) || is_lonely))
+            continue;
+        if (!p->live && !p->dialing && now >= p->dial_at_ns)
+            dial(t, i);
+    }
 }
 
 static void on_tick(uv_timer_t *timer)
@@ -448,11 +501,7 @@ static void on_tick(uv_timer_t *timer)
     t->ticked_ns = now;
     for (struct connection *c = t->connections; c && !t->closing; c = c->next)
         check_connection(t, c, now, stalled);
-    for (uint32_t i = t->config.self + 1; i < t->config.member_count && !t->closing; i++) {
-        const struct peer *p = &t->peers[i];
-        if (!p->live && !p->dialing && now >= p->dial_at_ns)
-            dial(t, i);
-    }
+    dial_all(t, now);
     if (!t->closing && pause < ALIVE_NS) /* else what came in the pause is yet to be read */
         tend_relays(t, now);
 }
@@ -477,7 +526,7 @@ static void send_relayed(struct transport *t, uint32_t target, const struct outg
 {
     struct peer *relay = &t->peers[t->peers[target].relay];
     struct peer_message m = {.kind = PEER_RELAY,
-                             .relay = {.origin = t->config.self, .target = target}};
+                             .relay = {.origin = t->node_id, .target = t->peers[target].node_id}};
     m.relay.bytes = outgoing_frame(o, &m.relay.size);
     struct outgoing *wrapped = relay->live ? encode(&m) : NULL;
     if (!wrapped)
@@ -490,7 +539,7 @@ static void send_relayed(struct transport *t, uint32_t target, const struct outg
 void transport_send(struct transport *t, uint32_t to, const struct peer_message *m)
 {
     struct outgoing *o = NULL;
-    for (uint32_t i = 0; i < t->config.member_count; i++) {
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
         struct peer *p = &t->peers[i];
         bool is_relayed = p->relay >= 0 && m->kind == PEER_PAXOS;
         if (!(to & UINT32_C(1) << i) || (!p->live && !is_relayed))
@@ -510,7 +559,7 @@ void transport_send(struct transport *t, uint32_t to, const struct peer_message 
 
 void transport_view(const struct transport *t, uint32_t index, struct transport_peer_view *view)
 {
-    ASSERT(index < t->config.member_count);
+    ASSERT(index < MEMBERS_MAX);
     const struct peer *p = &t->peers[index];
     const struct connection *c = p->live;
     *view = (struct transport_peer_view){
@@ -524,23 +573,6 @@ void transport_view(const struct transport *t, uint32_t index, struct transport_
     };
     if (!c)
         memcpy(view->last_error, p->last_error, sizeof view->last_error);
-}
-
-static int parse_config(struct transport *t)
-{
-    const struct transport_config *c = &t->config;
-    if (c->member_count == 0 || c->member_count > MEMBERS_MAX || c->self >= c->member_count)
-        return -EINVAL;
-    for (uint32_t i = 0; i < c->member_count; i++) {
-        int rc = address_parse(c->addresses[i], &t->addresses[i]);
-        if (rc < 0)
-            return rc;
-        t->peers[i].backoff_ns = BACKOFF_NS_MIN;
-        t->peers[i].relay = -1;
-        snprintf(t->peers[i].last_error, sizeof t->peers[i].last_error, "%s",
-                 dials(t, i) ? "not yet dialled" : "it has not dialled yet");
-    }
-    return 0;
 }
 
 static int allocate(struct transport *t)
@@ -558,21 +590,69 @@ static int allocate(struct transport *t)
     return t->decoder && t->scratch ? 0 : -ENOMEM;
 }
 
-/* None of these can fail on Linux but for what address_listen() already did. */
-static void start(struct transport *t, int fd)
+static void on_listener_closed(uv_handle_t *handle)
 {
-    int rc = uv_tcp_init(t->loop, &t->listener);
+    struct listener *l = handle->data;
+    struct transport *t = l->transport;
+    free(l);
+    t->handles--;
+    finish_close(t);
+}
+
+static void close_listener(struct transport *t)
+{
+    uv_close((uv_handle_t *)&t->listener->tcp, on_listener_closed);
+    t->listener = NULL;
+}
+
+/* At @text; the former listener is let go. 0, or -errno with nothing changed. None of the calls to
+ * libuv can fail on Linux but for what address_listen() already did. */
+static int listen_at(struct transport *t, const char *text)
+{
+    struct sockaddr_storage address;
+    int rc = address_parse(text, &address);
+    if (rc < 0)
+        return rc;
+    struct listener *l = calloc(1, sizeof *l);
+    if (!l)
+        return -ENOMEM;
+    int fd = address_listen(&address, BACKLOG);
+    if (fd < 0) {
+        free(l);
+        return fd;
+    }
+    l->transport = t;
+    rc = uv_tcp_init(t->loop, &l->tcp);
     ASSERT(rc == 0);
-    rc = uv_timer_init(t->loop, &t->timer);
+    l->tcp.data = l;
+    rc = uv_tcp_open(&l->tcp, fd);
+    ASSERT(rc == 0);
+    rc = uv_listen((uv_stream_t *)&l->tcp, BACKLOG, on_incoming);
+    ASSERT(rc == 0);
+    t->handles++;
+    if (t->listener)
+        close_listener(t);
+    t->listener = l;
+    t->listen_address = address;
+    if (text != t->config.listen)
+        snprintf(t->config.listen, sizeof t->config.listen, "%s", text);
+    return 0;
+}
+
+int transport_listen(struct transport *t, const char *address)
+{
+    ASSERT(!t->closing);
+    return strcmp(address, t->config.listen) == 0 ? 0 : listen_at(t, address);
+}
+
+static void start(struct transport *t)
+{
+    int rc = uv_timer_init(t->loop, &t->timer);
     ASSERT(rc == 0);
     rc = uv_prepare_init(t->loop, &t->prepare);
     ASSERT(rc == 0);
-    t->listener.data = t->timer.data = t->prepare.data = t;
-    t->handles = 3;
-    rc = uv_tcp_open(&t->listener, fd);
-    ASSERT(rc == 0);
-    rc = uv_listen((uv_stream_t *)&t->listener, BACKLOG, on_incoming);
-    ASSERT(rc == 0);
+    t->timer.data = t->prepare.data = t;
+    t->handles += 2;
     rc = uv_timer_start(&t->timer, on_tick, 0, TICK_MS);
     ASSERT(rc == 0);
     rc = uv_prepare_start(&t->prepare, on_prepare);
@@ -587,18 +667,21 @@ int transport_open(uv_loop_t *loop, const struct transport_config *config, struc
     t->loop = loop;
     t->config = *config;
     t->prng.state = clock_now_ns() ^ (uint64_t)config->self << 56;
-    int rc = parse_config(t);
+    t->company_ns = clock_now_ns();
+    int rc = seats_init(t);
+    if (rc == 0 && !t->config.listen[0])
+        memcpy(t->config.listen, t->config.members[t->self].address, sizeof t->config.listen);
     if (rc == 0)
         rc = allocate(t);
     if (rc == 0)
-        rc = address_listen(&t->addresses[config->self], BACKLOG);
+        rc = listen_at(t, t->config.listen);
     if (rc < 0) {
         decoder_free(t->decoder);
         free(t->scratch);
         free(t);
         return rc;
     }
-    start(t, rc);
+    start(t);
     *out = t;
     return 0;
 }
@@ -616,13 +699,14 @@ void transport_close(struct transport *t, void (*closed)(void *context), void *c
     t->closing = true;
     t->closed = closed;
     t->closed_context = context;
-    for (uint32_t i = 0; i < t->config.member_count; i++)
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++)
         t->peers[i].live = t->peers[i].dialing = NULL;
+    joining_deinit(t);
     for (struct connection *c = t->connections; c; c = c->next) {
         connection_flush(c);
         connection_close(c);
     }
-    uv_close((uv_handle_t *)&t->listener, on_handle_closed);
+    close_listener(t);
     uv_close((uv_handle_t *)&t->timer, on_handle_closed);
     uv_close((uv_handle_t *)&t->prepare, on_handle_closed);
 }
