@@ -3,6 +3,10 @@
  *   main     arguments, the state directory's lock, exit codes
  *   start    log and store to a core; wiring of threads and callbacks
  *   forming  identities: who the members are, before anyone may vote
+ *   members  who the members are now: transport and core follow the store; promotions
+ *   changes  what `paxfs member` asks for
+ *   joining  a host knocks, and is let in
+ *   expiry   sessions of hosts that have fallen silent end
  *   serving  requests and reads in, outcomes out; reaping; digests
  *   mounts   the FUSE frontend's coming and going
  *   status   what `paxfs status` and `verify` answer
@@ -22,7 +26,10 @@
 #include "node/reads.h"
 #include "rpc/admin.h"
 
-enum { DIGESTS_KEPT = 64 };
+enum {
+    DIGESTS_KEPT = 64,
+    CAUGHT_UP_SLOTS = 64, /* a member that lags no more may vote */
+};
 
 #define TICK_MS              10
 #define FRONTEND_EVERY_TICKS 10
@@ -31,6 +38,7 @@ enum { DIGESTS_KEPT = 64 };
 #define VERIFY_TIMEOUT_NS    (5 * NS_PER_S)
 #define PROGRESS_SLOTS       32 /* held slots or bytes from which the loop wants to hear at once */
 #define PROGRESS_BYTES       (2 * MIB)
+#define UP_NS                (2 * NS_PER_S) /* who told its status within that is up */
 #define STOP_DRAIN_NS        (2 * NS_PER_S) /* for what waits, while new calls still come */
 #define STOP_LIMIT_NS        (9 * NS_PER_S) /* then the process ends all the same */
 
@@ -48,8 +56,21 @@ struct digest_point {
 struct member_state {
     struct peer_status status; /* as last told */
     uint64_t told_ns;          /* 0: never */
+    uint64_t lag_slots;        /* of what it told, when it told it */
     bool diverged;             /* its digest differed from ours at one slot */
 };
+
+/* Sessions that this node has ended while it leads, so that it does so once. */
+struct expiry {
+    uint64_t leads_since_ns; /* 0: it does not */
+    bool is_pending;         /* a command of it is under way */
+    struct store_session asked;
+    uint32_t count;
+    struct store_session ended[SESSIONS_MAX];
+};
+
+struct change;  /* changes */
+struct joining; /* joining */
 
 /* One `paxfs verify` under way. */
 struct verification {
@@ -87,6 +108,18 @@ struct node {
     pthread_t loop_thread;
     bool pins_conflict; /* a member is not who it was: said in status */
 
+    /* The loop's copy of the store's; with version 0, before there is one: who config names. */
+    struct membership membership;
+    uint32_t self;    /* own seat */
+    int listen_error; /* why the own address, which changed, cannot be listened on; 0: it is */
+    bool has_left;
+    bool promoting;      /* a command of it is under way */
+    uint64_t promote_ns; /* not before */
+    struct change *changes;
+    struct joining *joinings;
+    struct expiry expiry;
+    struct queue own_done; /* outcomes of commands of the node itself, for the loop */
+
     pthread_mutex_t durable_lock; /* the checkpoint thread waits for the log */
     pthread_cond_t durable_moved;
     bool log_failed;
@@ -113,11 +146,10 @@ struct node {
     bool read_only;
 
     bool reaping; /* an FS_REAP is under way */
-    _Atomic bool reap_done;
     uint64_t digest_asked_slot;
     struct digest_point points[DIGESTS_KEPT]; /* at index (count) % DIGESTS_KEPT */
     uint64_t point_count;
-    struct member_state members[MEMBERS_MAX];
+    struct member_state members[MEMBERS_MAX]; /* by seat */
     struct verification verification;
 
     enum stop_phase stop_phase;
@@ -125,8 +157,10 @@ struct node {
     uint32_t closing; /* handles and modules not yet closed */
 };
 
-/* Index of a member in `config.members`, by node id; -1: none. */
-int node_member_index(const struct node *n, uint64_t node_id);
+/* Every seat in turn that somebody has. */
+#define NODE_EACH_SEAT(n, seat)                                                                    \
+    for (uint32_t seat = 0; seat < MEMBERS_MAX; seat++)                                            \
+        if ((n)->membership.members[seat].name[0])
 
 /* start */
 int node_open_state(struct node *n, char *error, size_t error_size);
@@ -139,8 +173,54 @@ int node_start_core(struct node *n);
 uint64_t forming_met(const struct node *n);
 /* A member told what it has met: form, if all agree. */
 void forming_on_status(struct node *n);
-void forming_fill_hello(void *context, struct peer_hello *hello);
-const char *forming_on_hello(void *context, uint32_t index, const struct peer_hello *hello);
+/* Once the members are pinned: begin the membership in a store that has none. 0 or -errno. */
+int forming_begin_membership(struct node *n);
+/* As long as the cluster is not formed here. Why @hello is refused, or NULL. */
+const char *forming_judge(struct node *n, uint32_t seat, const struct peer_hello *hello);
+
+/* members */
+/* At the start: the store's membership, or else the one config knows. 0, or -EPERM with @error:
+ * this host has left. */
+int members_open(struct node *n, char *error, size_t error_size);
+void members_for_transport(const struct node *n, struct transport_member members[MEMBERS_MAX]);
+/* The store may have another membership: transport, core and this node follow it. Before the
+ * EVENT_APPLIED of what it was changed in. */
+void members_follow(struct node *n);
+/* A snapshot is in the place of the store: as members_follow(), but the core, which is next told so
+ * with EVENT_INSTALLED, in the same turn of the loop, hears of the members by that alone. Gives
+ * the configuration for it. */
+struct configuration members_installed(struct node *n);
+void members_fill_hello(void *context, struct peer_hello *hello);
+const char *members_on_hello(void *context, uint32_t seat, const struct peer_hello *hello);
+const char *members_on_unknown(void *context, const struct peer_hello *hello);
+/* Twice a second: promote who has caught up; notice that this host has left. */
+void members_tick(struct node *n);
+/* Everyone with a seat, as a mask. */
+uint32_t members_everyone(const struct node *n);
+/* The voters of @voters, a mask, that are up and have caught up as far as this node knows. */
+uint32_t members_ready(const struct node *n, uint32_t voters);
+bool members_is_connected(const struct node *n, uint32_t seat);
+/* Voters who govern what is decided next: a mask; `*before`: those who still do, or the same. */
+uint32_t members_voters(const struct node *n, uint32_t *before);
+/* The name of a member, by node id; NULL: nobody's. */
+const char *members_name(const struct node *n, uint64_t node_id);
+
+/* changes */
+/* @r is answered here or later, if @method is one of those; else false. */
+bool changes_on_request(struct node *n, struct admin_request *r, const char *method,
+                        const msgpack_object *params);
+/* Now and then: answer what has come to pass, or takes too long. */
+void changes_tick(struct node *n);
+/* Answer all: the daemon stops. */
+void changes_stop(struct node *n);
+
+/* joining */
+void joining_on_join(void *context, struct join_request *r, const struct peer_join *join);
+void joining_tick(struct node *n);
+void joining_stop(struct node *n);
+
+/* expiry: twice a second */
+void expiry_tick(struct node *n);
 
 /* serving */
 struct frontend_backend serving_backend(struct node *n);
@@ -157,6 +237,14 @@ void serving_ask_digest(struct node *n, uint64_t nonce);
 void serving_wake(void *context);
 /* Of a command of the node's own. */
 void serving_submit(void *context, struct request *r);
+/* Put @c into the log; @done, which may be NULL, runs on the loop, once: with what it did, or with
+ * @error, a negative errno, and no @outcome. */
+void serving_submit_own(struct node *n, const struct fs_command *c,
+                        void (*done)(struct node *n, void *context, int error,
+                                     const struct fs_outcome *outcome),
+                        void *context);
+/* Run what is done of those. */
+void serving_drain_own(struct node *n);
 
 /* mounts */
 void mounts_on_request(struct node *n, struct admin_request *r, const msgpack_object *params,
@@ -172,7 +260,7 @@ void status_on_verify(struct node *n, struct admin_request *r);
 void status_tell_peers(struct node *n);
 /* Twice a second: tell the peers, ask for digests, end verifications that take too long. */
 void status_tick(struct node *n);
-void status_on_peer(struct node *n, uint32_t index, const struct peer_status *status);
+void status_on_peer(struct node *n, uint32_t seat, const struct peer_status *status);
 void status_on_digest(struct node *n, const struct digest_point *point);
 
 /* stop */
