@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/cursor.h"
 #include "fs/digest.h"
+#include "fs/members.h"
 #include "fs/orphan.h"
 #include "fs/sessions.h"
 
@@ -125,6 +126,14 @@ static int apply_reap(struct apply *a)
     return orphan_reap(a->s);
 }
 
+/* Whoever was silent has spoken since, or its session is over: nothing happens. */
+static int apply_session_expire(struct apply *a)
+{
+    uint64_t node = a->c->nonce, epoch = a->c->ino, sequence = a->c->size;
+    bool is_ended = session_expire(a->s->sessions, node, epoch, sequence);
+    return is_ended ? orphan_forget_all(a->s, node) : 0;
+}
+
 int apply_command(struct apply *a)
 {
     switch (a->c->op) {
@@ -160,6 +169,15 @@ int apply_command(struct apply *a)
         return apply_reap(a);
     case FS_VERIFY:
         return 0; /* its effect is what store_apply() reports */
+    case FS_INVITE:
+    case FS_JOIN:
+    case FS_PROMOTE:
+    case FS_REPLACE:
+    case FS_REMOVE:
+    case FS_SET_ADDRESS:
+        return apply_membership(a);
+    case FS_SESSION_EXPIRE:
+        return apply_session_expire(a);
     case FS_SESSION_OPEN:
         return EINVAL; /* has sequence 0, and is judged before it gets here */
     }
@@ -263,8 +281,9 @@ int store_apply(struct store *s, uint64_t slot, uint64_t time_ns, const struct c
     if (time_ns <= s->meta.time_ns)
         time_ns = s->meta.time_ns + 1;
     s->meta.time_ns = time_ns;
-    if (command_is_noop(command))
-        return 0;
+    int rc = members_advance(s, slot);
+    if (rc || command_is_noop(command))
+        return rc;
 
     struct fs_command c;
     bool decoded = fs_command_decode(command->bytes, command->size, &c) == 0;

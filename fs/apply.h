@@ -53,6 +53,9 @@ int apply_removexattr(struct apply *a);
  * and sgid (of what the group may execute). The caller puts @inode. */
 int apply_drop_privileges(struct apply *a, struct inode *inode, bool kill_priv);
 
+/* apply_member.c: all ops that change the membership; the answer is outcome.verdict */
+int apply_membership(struct apply *a);
+
 /* ---- shared ---- */
 
 /* ESTALE when there is none. */

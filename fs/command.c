@@ -5,6 +5,7 @@
 
 #include "base/assert.h"
 #include "base/cursor.h"
+#include "consensus/membership.h"
 
 /* The groups of fields a command may have, in the order in which they are written. */
 enum {
@@ -21,7 +22,8 @@ enum {
     HAS_NONCE = 1 << 10,
     HAS_DATA = 1 << 11,
     HAS_INOS = 1 << 12,
-    NAME_IS_XATTR = 1 << 13, /* may contain '/' */
+    HAS_ADDRESS = 1 << 13,   /* new_name alone */
+    NAME_IS_XATTR = 1 << 14, /* may contain '/' */
 };
 
 static const struct layout {
@@ -45,6 +47,13 @@ static const struct layout {
     [FS_REAP] = {"reap", HAS_SIZE},
     [FS_SESSION_OPEN] = {"session-open", HAS_NONCE},
     [FS_VERIFY] = {"verify", HAS_NONCE},
+    [FS_INVITE] = {"invite", HAS_NAME | HAS_MODE | HAS_SIZE | HAS_NONCE | HAS_DATA},
+    [FS_JOIN] = {"join", HAS_NAME | HAS_ADDRESS | HAS_NONCE | HAS_DATA},
+    [FS_PROMOTE] = {"promote", HAS_NONCE},
+    [FS_REPLACE] = {"replace", HAS_INO | HAS_NONCE},
+    [FS_REMOVE] = {"remove", HAS_NONCE},
+    [FS_SET_ADDRESS] = {"set-address", HAS_NAME | HAS_NONCE},
+    [FS_SESSION_EXPIRE] = {"session-expire", HAS_INO | HAS_SIZE | HAS_NONCE},
 };
 
 static const struct layout *layout_of(unsigned op)
@@ -80,6 +89,8 @@ static void put_fields(struct writer *w, const struct fs_command *c, unsigned ha
         write_u64(w, c->new_parent);
         put_name(w, c->new_name, c->new_name_size);
     }
+    if (has & HAS_ADDRESS)
+        put_name(w, c->new_name, c->new_name_size);
     if (has & HAS_MODE)
         write_u32(w, c->mode);
     if (has & HAS_RDEV)
@@ -144,6 +155,8 @@ static void get_fields(struct cursor *r, struct fs_command *c, unsigned has)
         c->new_parent = cursor_u64(r);
         get_name(r, &c->new_name, &c->new_name_size, false);
     }
+    if (has & HAS_ADDRESS)
+        get_name(r, &c->new_name, &c->new_name_size, false);
     if (has & HAS_MODE)
         c->mode = cursor_u32(r);
     if (has & HAS_RDEV)
@@ -175,6 +188,47 @@ static void get_fields(struct cursor *r, struct fs_command *c, unsigned has)
     }
 }
 
+/* What an op cannot do without, and no answer is agreed for. */
+static bool is_sane(const struct fs_command *c)
+{
+    switch (c->op) {
+    case FS_WRITE:
+        return c->data_size <= WRITE_SIZE_MAX;
+    case FS_INVITE:
+        return c->name_size <= MEMBER_NAME_MAX && c->data_size == SECRET_SIZE &&
+               (c->mode & ~(uint32_t)FS_INVITE_VOTER) == 0;
+    case FS_JOIN:
+        return c->name_size <= MEMBER_NAME_MAX && c->new_name_size <= ADDRESS_MAX &&
+               c->data_size == SECRET_SIZE && c->nonce != 0;
+    case FS_PROMOTE:
+    case FS_REMOVE:
+        return c->nonce != 0;
+    case FS_REPLACE:
+    case FS_SESSION_EXPIRE:
+        return c->nonce != 0 && c->ino != 0;
+    case FS_SET_ADDRESS:
+        return c->nonce != 0 && c->name_size <= ADDRESS_MAX;
+    case FS_CREATE:
+    case FS_MKDIR:
+    case FS_MKNOD:
+    case FS_SYMLINK:
+    case FS_LINK:
+    case FS_UNLINK:
+    case FS_RMDIR:
+    case FS_RENAME:
+    case FS_SETATTR:
+    case FS_FALLOCATE:
+    case FS_SETXATTR:
+    case FS_REMOVEXATTR:
+    case FS_FORGET:
+    case FS_REAP:
+    case FS_SESSION_OPEN:
+    case FS_VERIFY:
+        return true;
+    }
+    return false;
+}
+
 int fs_command_decode(const void *bytes, size_t size, struct fs_command *c)
 {
     memset(c, 0, sizeof *c);
@@ -189,7 +243,5 @@ int fs_command_decode(const void *bytes, size_t size, struct fs_command *c)
     c->uid = cursor_u32(&r);
     c->gid = cursor_u32(&r);
     get_fields(&r, c, l->has);
-    if (!cursor_done(&r) || (c->op == FS_WRITE && c->data_size > WRITE_SIZE_MAX))
-        return -EBADMSG;
-    return 0;
+    return cursor_done(&r) && is_sane(c) ? 0 : -EBADMSG;
 }

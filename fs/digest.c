@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/cursor.h"
 #include "fs/chunk.h"
+#include "fs/members.h"
 #include "fs/sessions.h"
 
 enum { TERM_BUFFER_SIZE = 1024 };
@@ -68,9 +69,10 @@ static int sum_db(const struct store *s, MDB_txn *txn, enum db db, uint64_t sum[
             mdb_cursor_close(cursor);
             return -EBADMSG;
         }
-        bool is_meta = db == DB_SESSIONS && key.mv_size != SESSION_KEY_SIZE;
-        if (!is_meta)
+        if (db != DB_SESSIONS || key.mv_size == SESSION_KEY_SIZE)
             digest_add(sum, digest_term(db, key, value));
+        else if (members_is_key(key)) /* beside it the meta record, which has no term */
+            digest_add(sum, digest_term(DB_META, key, value));
     }
     mdb_cursor_close(cursor);
     return rc == MDB_NOTFOUND ? 0 : store_errno(rc);

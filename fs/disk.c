@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int (*disk_hook)(const char *step, const char *path);
@@ -140,4 +141,51 @@ int disk_replace(const char *dir, const char *name, const void *bytes, size_t si
     if (rename(temporary, path))
         return -errno;
     return disk_sync_dir(dir);
+}
+
+int disk_make_dir(const char *path)
+{
+    int rc = before("mkdir", path);
+    if (rc)
+        return rc;
+    return mkdir(path, 0700) ? -errno : 0;
+}
+
+int disk_remove_env(const char *path)
+{
+    static const char *const files[] = {"/lock.mdb", "/data.mdb", ""};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        char file[PATH_MAX];
+        int rc = join(file, path, "", files[i]);
+        if (rc == 0)
+            rc = before("remove", file);
+        if (rc == 0 && remove(file) && errno != ENOENT)
+            rc = -errno;
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+int disk_create(const char *path, int *fd)
+{
+    int rc = before("create", path);
+    if (rc)
+        return rc;
+    *fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    return *fd < 0 ? -errno : 0;
+}
+
+int disk_append(int fd, const char *path, const void *bytes, size_t size)
+{
+    int rc = before("append", path);
+    return rc ? rc : write_all(fd, bytes, size);
+}
+
+int disk_sync(int fd, const char *path)
+{
+    int rc = before("sync", path);
+    if (rc)
+        return rc;
+    return fsync(fd) ? -errno : 0;
 }

@@ -15,6 +15,14 @@ int disk_read_all(const char *path, void *bytes, size_t room, size_t *size);
 int disk_replace(const char *dir, const char *name, const void *bytes, size_t size);
 int disk_sync_dir(const char *dir);
 
+int disk_make_dir(const char *path);
+/* An LMDB environment's directory and its two files, as far as they are there. */
+int disk_remove_env(const char *path);
+/* A file that is written to its end, piece by piece. @path: what the hook is told. */
+int disk_create(const char *path, int *fd);
+int disk_append(int fd, const char *path, const void *bytes, size_t size);
+int disk_sync(int fd, const char *path);
+
 /* For tests: called before each step that changes the disk, with what it is; a non-zero result is
  * returned instead of doing it. Set while no store is open. */
 extern int (*disk_hook)(const char *step, const char *path);

@@ -77,9 +77,11 @@ static int compare_nodes(const void *a, const void *b)
 static void holders_of_all(const struct store *s, struct holders *h)
 {
     h->count = 0;
-    for (size_t i = 0; i < SESSIONS_MAX; i++)
-        if (s->sessions->sessions[i].node)
-            h->nodes[h->count++] = s->sessions->sessions[i].node;
+    for (size_t i = 0; i < SESSIONS_MAX; i++) {
+        const struct session *session = &s->sessions->sessions[i];
+        if (session->node != 0 && !session->is_expired)
+            h->nodes[h->count++] = session->node;
+    }
     qsort(h->nodes, h->count, sizeof h->nodes[0], compare_nodes);
 }
 

@@ -1,6 +1,6 @@
 /* fs/orphan.h: inodes without a name that somebody may still use, and what is left of large ones.
  *
- * An orphan remembers which sessions may hold it: all that were open when its last name went. When
+ * An orphan remembers which sessions may hold it: all that were live when its last name went. When
  * the last of them has let go it is freed; the data of a large one becomes garbage, and so does
  * what one slot cannot free: FS_REAP frees it in bounded steps. All in the batch; 0 or -errno. */
 #ifndef FS_ORPHAN_H

@@ -7,7 +7,17 @@
 
 /* Sessions keep outcomes, so what an outcome has not is left out. */
 enum { OUTCOME_VERSION = 1 };
-enum { HAS_ATTR = 1 << 0, HAS_OFFSET = 1 << 1, HAS_EPOCH = 1 << 2 };
+enum {
+    HAS_ATTR = 1 << 0,
+    HAS_OFFSET = 1 << 1,
+    HAS_EPOCH = 1 << 2,
+    HAS_VERDICT = 1 << 3,
+    HAS_FROM = 1 << 4,
+    HAS_ALL = 2 * HAS_FROM - 1,
+    ATTR_SIZE = 7 * 8 + 5 * 4,
+};
+
+static_assert(4 + ATTR_SIZE + 8 + 8 + 4 + 8 <= OUTCOME_SIZE_MAX, "all of it at once fits");
 
 static void put_attr(struct writer *w, const struct fs_attr *a)
 {
@@ -45,7 +55,8 @@ size_t fs_outcome_encode(const struct fs_outcome *o, void *bytes, size_t room)
 {
     ASSERT(o->error >= 0 && o->error <= UINT16_MAX);
     uint8_t has = (uint8_t)((o->attr.ino ? HAS_ATTR : 0) | (o->offset ? HAS_OFFSET : 0) |
-                            (o->epoch ? HAS_EPOCH : 0));
+                            (o->epoch ? HAS_EPOCH : 0) | (o->verdict ? HAS_VERDICT : 0) |
+                            (o->from ? HAS_FROM : 0));
     struct writer w = writer_of(bytes, room);
     write_u8(&w, OUTCOME_VERSION);
     write_u8(&w, has);
@@ -56,6 +67,10 @@ size_t fs_outcome_encode(const struct fs_outcome *o, void *bytes, size_t room)
         write_u64(&w, o->offset);
     if (has & HAS_EPOCH)
         write_u64(&w, o->epoch);
+    if (has & HAS_VERDICT)
+        write_u32(&w, o->verdict);
+    if (has & HAS_FROM)
+        write_u64(&w, o->from);
     return w.failed ? 0 : w.size;
 }
 
@@ -73,7 +88,11 @@ int fs_outcome_decode(const void *bytes, size_t size, struct fs_outcome *o)
         o->offset = cursor_u64(&c);
     if (has & HAS_EPOCH)
         o->epoch = cursor_u64(&c);
-    if (has & ~(HAS_ATTR | HAS_OFFSET | HAS_EPOCH))
+    if (has & HAS_VERDICT)
+        o->verdict = cursor_u32(&c);
+    if (has & HAS_FROM)
+        o->from = cursor_u64(&c);
+    if (has & ~HAS_ALL)
         return -EBADMSG;
     return cursor_done(&c) ? 0 : -EBADMSG;
 }

@@ -9,59 +9,16 @@
 #include "fs/digest.h"
 #include "fs/dirent.h"
 #include "fs/inode.h"
+#include "fs/reader.h"
 #include "fs/record.h"
+#include "fs/sessions.h"
 #include "fs/store.h"
 #include "fs/xattr.h"
 
 static_assert(STORE_IOV_MAX >= 2 * (WRITE_SIZE_MAX / CHUNK_SIZE + 1),
               "each chunk may need a piece of bytes and one of zeroes");
 
-struct store_reader {
-    struct store *s;
-    MDB_txn *txn; /* reset between end and begin */
-    bool is_open;
-};
-
 static const uint8_t zeroes[CHUNK_SIZE];
-
-int store_reader_new(struct store *s, struct store_reader **out)
-{
-    struct store_reader *r = calloc(1, sizeof *r);
-    if (!r)
-        return -ENOMEM;
-    r->s = s;
-    int rc = store_errno(mdb_txn_begin(s->env, NULL, MDB_RDONLY, &r->txn));
-    if (rc) {
-        free(r);
-        return rc;
-    }
-    mdb_txn_reset(r->txn);
-    *out = r;
-    return 0;
-}
-
-void store_reader_free(struct store_reader *r)
-{
-    if (!r)
-        return;
-    mdb_txn_abort(r->txn);
-    free(r);
-}
-
-int store_read_begin(struct store_reader *r)
-{
-    ASSERT(!r->is_open);
-    int rc = store_errno(mdb_txn_renew(r->txn));
-    r->is_open = rc == 0;
-    return rc;
-}
-
-void store_read_end(struct store_reader *r)
-{
-    ASSERT(r->is_open);
-    mdb_txn_reset(r->txn);
-    r->is_open = false;
-}
 
 static int get_inode(struct store_reader *r, uint64_t ino, struct inode *inode)
 {
@@ -321,12 +278,61 @@ int64_t store_listxattr(struct store_reader *r, uint64_t ino, char *list, size_t
     return room && l.size > room ? -ERANGE : (int64_t)l.size;
 }
 
+/* ---- sessions ---- */
+
+int store_sessions(struct store_reader *r, struct store_session *list)
+{
+    ASSERT(r->is_open);
+    struct session_table *table = calloc(1, sizeof *table);
+    if (!table)
+        return -ENOMEM;
+    int count = 0, rc = sessions_read(r->s, r->txn, table);
+    for (size_t i = 0; rc == 0 && i < SESSIONS_MAX; i++) {
+        const struct session *session = &table->sessions[i];
+        if (session->node == 0 || session->is_expired)
+            continue;
+        list[count++] = (struct store_session){
+            .node = session->node,
+            .epoch = session->epoch,
+            .sequence = session_highest(session),
+        };
+    }
+    free(table);
+    return rc ? rc : count;
+}
+
+int store_session_outcome(struct store_reader *r, uint64_t node, uint64_t epoch, uint64_t sequence,
+                          enum session_verdict *verdict, struct fs_outcome *outcome)
+{
+    ASSERT(r->is_open);
+    memset(outcome, 0, sizeof *outcome);
+    struct session_table *table = calloc(1, sizeof *table);
+    if (!table)
+        return -ENOMEM;
+    int rc = sessions_read_one(r->s, r->txn, node, table);
+    if (rc == 0) {
+        const struct session_outcome *before = NULL;
+        *verdict = session_judge(table, node, epoch, sequence, 0, &before);
+        if (*verdict == SESSION_REPEATED)
+            rc = fs_outcome_decode(before->bytes, before->size, outcome);
+    }
+    free(table);
+    return rc;
+}
+
 /* ---- the whole ---- */
 
 static int get_meta(struct store_reader *r, struct meta *meta)
 {
     ASSERT(r->is_open);
     return store_meta_read(r->s, r->txn, meta);
+}
+
+uint64_t store_read_slot(const struct store_reader *r)
+{
+    struct meta meta;
+    ASSERT(r->is_open);
+    return store_meta_read(r->s, r->txn, &meta) == 0 ? meta.applied : 0;
 }
 
 int store_usage(struct store_reader *r, struct store_usage *usage)

@@ -6,25 +6,43 @@
 #include "base/assert.h"
 #include "fs/record.h"
 
-int sessions_load(struct store *s)
+int sessions_read(const struct store *s, MDB_txn *txn, struct session_table *table)
 {
-    memset(s->sessions, 0, sizeof *s->sessions);
     MDB_cursor *cursor;
-    int rc = mdb_cursor_open(s->txn, s->dbis[DB_SESSIONS], &cursor);
+    int rc = mdb_cursor_open(txn, s->dbis[DB_SESSIONS], &cursor);
     if (rc)
         return store_errno(rc);
     MDB_val key, value;
     while ((rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_NEXT))) == 0) {
         if (key.mv_size != SESSION_KEY_SIZE)
-            continue; /* the meta record */
-        rc = session_decode(s->sessions, value.mv_data, value.mv_size);
+            continue;
+        rc = session_decode(table, value.mv_data, value.mv_size);
         if (rc)
             break;
     }
     mdb_cursor_close(cursor);
+    return rc == -ENOENT ? 0 : rc;
+}
+
+int sessions_read_one(const struct store *s, MDB_txn *txn, uint64_t node,
+                      struct session_table *table)
+{
+    uint8_t key[SESSION_KEY_SIZE];
+    record_key_u64(key, node);
+    MDB_val value;
+    int rc = record_get(s, txn, DB_SESSIONS, record_val(key, sizeof key), &value);
+    if (rc == 0)
+        return session_decode(table, value.mv_data, value.mv_size);
+    return rc == -ENOENT ? 0 : rc;
+}
+
+int sessions_load(struct store *s)
+{
+    memset(s->sessions, 0, sizeof *s->sessions);
+    int rc = sessions_read(s, s->txn, s->sessions);
     for (size_t i = 0; i < SESSIONS_MAX; i++)
         s->sessions->sessions[i].dirty = false;
-    return rc == -ENOENT ? 0 : rc;
+    return rc;
 }
 
 static int session_write(struct store *s, struct session *session)

@@ -5,10 +5,15 @@
 
 #include "fs/state.h"
 
-enum { SESSION_KEY_SIZE = 8 }; /* unlike the key of the meta record, which is in the same tree */
+enum { SESSION_KEY_SIZE = 8 }; /* unlike the other records' in the same tree: meta, members */
 
 /* Fill the table from the open batch, whatever it held before. */
 int sessions_load(struct store *s);
 int sessions_flush(struct store *s);
+
+/* From a reader's snapshot or the batch, into an empty table: all, or @node's if it has one. */
+int sessions_read(const struct store *s, MDB_txn *txn, struct session_table *table);
+int sessions_read_one(const struct store *s, MDB_txn *txn, uint64_t node,
+                      struct session_table *table);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "consensus/membership.h"
 #include "consensus/session.h"
 #include "fs/meta.h"
 
@@ -33,13 +34,23 @@ enum { SLOT_DELETIONS_MAX = 1024 };
 
 struct inode_cache;
 struct chunk_scratch;
+struct store_reader;
+
+/* Copies of an environment that are being written (store_export). */
+struct exports {
+    uint32_t count;
+    MDB_env *left; /* no store uses it any more: the last one closes it */
+};
 
 struct store {
     char *state_dir;
     char name[32]; /* of the environment's directory in state_dir */
+    /* The store thread, and any thread that holds `swap`: another environment takes the place of
+     * this one only where that lock is held alone (fs/import.c). */
     MDB_env *env;
-    MDB_dbi dbis[DB_COUNT]; /* set at open, never changed: any thread */
-    uint32_t page_size;
+    MDB_dbi dbis[DB_COUNT];
+    _Atomic uint32_t page_size;
+    struct exports *exports; /* of env; under `lock` */
 
     MDB_txn *txn;            /* the open batch, or NULL */
     struct meta meta;        /* as of the last applied command */
@@ -47,6 +58,8 @@ struct store {
     uint64_t deletions_max;  /* SLOT_DELETIONS_MAX; fewer in tests: the same on all replicas */
     uint64_t deletions_left; /* ... in the slot being applied */
     struct session_table *sessions;
+    struct membership membership; /* as of the last applied command */
+    bool membership_changed;      /* ... it is not what is published */
     struct inode_cache *inodes;
     struct chunk_scratch *scratch;
 
@@ -55,12 +68,23 @@ struct store {
     MDB_txn *pinned; /* keeps the pages of the last durable checkpoint; see fs/checkpoint.h */
     MDB_txn *pinned_in_doubt;   /* ... of one that failed: it may be what a restart finds */
     _Atomic bool checkpointing; /* between begin and finish; for ever after a failure */
+    _Atomic bool importing;
     _Atomic uint64_t pages_at_checkpoint, pages; /* of the file */
+
+    _Atomic uint64_t membership_version; /* of `published` */
+    pthread_rwlock_t swap;               /* held, not alone, by each read */
+    pthread_mutex_t lock;                /* of what follows */
+    struct membership published;         /* changed by the store thread alone */
+    struct store_reader *readers;        /* all there are */
 };
 
 /* The one border where LMDB's codes become -errno. MDB_NOTFOUND is -ENOENT. */
 int store_errno(int code);
 /* The numbers of a snapshot, or as the batch found them. 0, -EBADMSG, -errno. */
 int store_meta_read(const struct store *s, MDB_txn *txn, struct meta *meta);
+/* One with nothing in it and no environment; NULL: no memory. */
+struct store *store_new(const char *state_dir);
+/* Learn how large the file is. */
+void store_count_pages(struct store *s);
 
 #endif

@@ -1,6 +1,7 @@
 #include "fs/store.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,32 +17,15 @@
 #include "fs/digest.h"
 #include "fs/dirent.h"
 #include "fs/disk.h"
+#include "fs/environment.h"
 #include "fs/inode.h"
+#include "fs/members.h"
 #include "fs/record.h"
 #include "fs/sessions.h"
 
-/* Addresses, not memory or disk: the map cannot grow while a checkpoint is pinned, and one always
- * is. As many as there are: some machines, and the thread sanitizer, have room for fewer. */
-#ifdef __SANITIZE_THREAD__
-#define MAP_SIZE_MAX (64 * GIB)
-#else
-#define MAP_SIZE_MAX (16 * 1024 * GIB)
-#endif
-#define MAP_SIZE_MIN (16 * GIB)
+enum { FULL_DISK_BYTES = 1 << 20 }; /* free, for who is not root */
 
-enum {
-    READERS_MAX = 126,
-    FULL_DISK_BYTES = 1 << 20, /* free, for who is not root */
-};
-
-static const char first_name[] = "store.1", unborn_name[] = "store.new";
 static const uint8_t meta_key[] = "meta";
-
-static const char *const db_names[DB_COUNT] = {
-    [DB_META] = "sessions",   [DB_INODES] = "inodes",     [DB_DIRENTS] = "dirents",
-    [DB_COOKIES] = "cookies", [DB_CHUNKS] = "chunks",     [DB_XATTRS] = "xattrs",
-    [DB_ORPHANS] = "orphans", [DB_SESSIONS] = "sessions", [DB_STALE] = "stale",
-};
 
 int store_errno(int code)
 {
@@ -100,7 +84,7 @@ static int flush(struct store *s)
     return rc ? rc : meta_store(s);
 }
 
-static void count_pages(struct store *s)
+void store_count_pages(struct store *s)
 {
     MDB_envinfo info;
     if (mdb_env_info(s->env, &info) == 0)
@@ -131,9 +115,10 @@ int store_commit(struct store *s)
         return explain_eio(s, rc);
     }
     s->committed = s->meta;
+    members_publish(s); /* before the slot says that it is there */
     atomic_store(&s->time_ns, s->meta.time_ns);
     atomic_store(&s->applied, s->meta.applied);
-    count_pages(s);
+    store_count_pages(s);
     return 0;
 }
 
@@ -143,6 +128,7 @@ void store_abort(struct store *s)
         mdb_txn_abort(s->txn);
     s->txn = NULL;
     s->meta = s->committed;
+    members_restore(s);
     inode_cache_clear(s->inodes);
     /* The table in memory is ahead of the store: read it again. Where even that fails the table
      * stays empty and fences everybody, which is safe. */
@@ -172,7 +158,8 @@ uint64_t store_checkpointed(const struct store *s)
 
 uint64_t store_grown(const struct store *s)
 {
-    return (atomic_load(&s->pages) - atomic_load(&s->pages_at_checkpoint)) * s->page_size;
+    uint64_t before = atomic_load(&s->pages_at_checkpoint), pages = atomic_load(&s->pages);
+    return pages > before ? (pages - before) * s->page_size : 0; /* a snapshot may be smaller */
 }
 
 bool store_has_garbage(const struct store *s)
@@ -192,81 +179,6 @@ __attribute__((format(printf, 4, 5))) static int fail(int rc, char *error, size_
     return rc;
 }
 
-static int path_of(char path[PATH_MAX], const struct store *s, const char *name, const char *file)
-{
-    int size = snprintf(path, PATH_MAX, "%s/%s%s%s", s->state_dir, name, file ? "/" : "",
-                        file ? file : "");
-    return size > 0 && size < PATH_MAX ? 0 : -ENAMETOOLONG;
-}
-
-static int remove_file(const struct store *s, const char *name, const char *file)
-{
-    char path[PATH_MAX];
-    int rc = path_of(path, s, name, file);
-    if (rc)
-        return rc;
-    return unlink(path) && errno != ENOENT ? -errno : 0;
-}
-
-/* 0, or an LMDB code with no environment left. */
-static int env_try(struct store *s, const char *path, uint64_t map_size)
-{
-    int rc = mdb_env_create(&s->env);
-    if (rc)
-        return rc;
-    rc = mdb_env_set_mapsize(s->env, map_size);
-    if (rc == 0)
-        rc = mdb_env_set_maxdbs(s->env, DB_COUNT);
-    if (rc == 0)
-        rc = mdb_env_set_maxreaders(s->env, READERS_MAX);
-    if (rc == 0)
-        rc = mdb_env_open(s->env, path, MDB_NOSYNC | MDB_NOTLS, 0600);
-    MDB_stat stat;
-    if (rc == 0)
-        rc = mdb_env_stat(s->env, &stat);
-    if (rc == 0) {
-        s->page_size = stat.ms_psize;
-        return 0;
-    }
-    mdb_env_close(s->env);
-    s->env = NULL;
-    return rc;
-}
-
-static int env_open(struct store *s, const char *name)
-{
-    char path[PATH_MAX];
-    int rc = path_of(path, s, name, NULL);
-    if (rc)
-        return rc;
-    rc = ENOMEM;
-    for (uint64_t size = MAP_SIZE_MAX; rc == ENOMEM && size >= MAP_SIZE_MIN; size /= 4)
-        rc = env_try(s, path, size);
-    return store_errno(rc);
-}
-
-static void env_close(struct store *s)
-{
-    if (s->pinned)
-        mdb_txn_abort(s->pinned);
-    if (s->pinned_in_doubt)
-        mdb_txn_abort(s->pinned_in_doubt);
-    s->pinned = s->pinned_in_doubt = NULL;
-    if (s->env)
-        mdb_env_close(s->env);
-    s->env = NULL;
-}
-
-static int dbis_open(struct store *s, unsigned flags)
-{
-    for (int db = 0; db < DB_COUNT; db++) {
-        int rc = mdb_dbi_open(s->txn, db_names[db], flags, &s->dbis[db]);
-        if (rc)
-            return rc == MDB_NOTFOUND ? -EBADMSG : store_errno(rc);
-    }
-    return 0;
-}
-
 /* An empty filesystem, at slot 0. */
 static int create_root(struct store *s)
 {
@@ -284,7 +196,7 @@ static int create_contents(struct store *s)
     int rc = store_begin(s);
     if (rc)
         return rc;
-    rc = dbis_open(s, MDB_CREATE);
+    rc = environment_open_dbs(s, MDB_CREATE);
     if (rc == 0)
         rc = create_root(s);
     if (rc == 0)
@@ -300,17 +212,15 @@ static int create_contents(struct store *s)
 static int create_env(struct store *s)
 {
     char path[PATH_MAX];
-    int rc = path_of(path, s, unborn_name, NULL);
+    int rc = environment_path(path, s, ENVIRONMENT_UNBORN, NULL);
     if (rc)
         return rc;
-    rc = remove_file(s, unborn_name, "data.mdb");
+    rc = disk_remove_env(path);
     if (rc == 0)
-        rc = remove_file(s, unborn_name, "lock.mdb");
+        rc = disk_make_dir(path);
     if (rc)
         return rc;
-    if (mkdir(path, 0700) && errno != EEXIST)
-        return -errno;
-    rc = env_open(s, unborn_name);
+    rc = environment_open(s, ENVIRONMENT_UNBORN);
     if (rc == 0)
         rc = create_contents(s);
     if (rc == 0)
@@ -322,25 +232,14 @@ static int create_env(struct store *s)
     struct checkpoint c = {.metas = NULL};
     if (rc == 0)
         rc = checkpoint_take(s, &c);
-    env_close(s);
+    environment_close(s);
     if (rc == 0) {
-        snprintf(c.name, sizeof c.name, "%s", first_name);
+        snprintf(c.name, sizeof c.name, "%s", ENVIRONMENT_FIRST);
         rc = checkpoint_save(s->state_dir, &c);
     }
     checkpoint_free(&c);
     inode_cache_clear(s->inodes);
     return rc;
-}
-
-static int exists(const struct store *s, const char *name)
-{
-    char path[PATH_MAX];
-    int rc = path_of(path, s, name, NULL);
-    if (rc)
-        return rc;
-    if (access(path, F_OK) == 0)
-        return 1;
-    return errno == ENOENT ? 0 : -errno;
 }
 
 /* Load `checkpoint`; make the environment if there is neither. */
@@ -352,10 +251,12 @@ static int find_checkpoint(struct store *s, struct checkpoint *c, char *error, s
                     s->state_dir);
     if (rc != -ENOENT)
         return rc;
-    rc = exists(s, first_name);
-    if (rc > 0)
-        return fail(-EBADMSG, error, error_size, "%s/%s is there but its checkpoint is missing",
-                    s->state_dir, first_name);
+    uint64_t number;
+    rc = environment_last(s, &number);
+    if (number > 0)
+        return fail(-EBADMSG, error, error_size,
+                    "%s/store.%" PRIu64 " is there but its checkpoint is missing", s->state_dir,
+                    number);
     if (rc == 0)
         rc = create_env(s);
     return rc ? rc : checkpoint_load(s->state_dir, c);
@@ -363,13 +264,13 @@ static int find_checkpoint(struct store *s, struct checkpoint *c, char *error, s
 
 static int finish_creation(struct store *s)
 {
-    int rc = exists(s, s->name);
+    int rc = environment_exists(s, s->name);
     if (rc)
         return rc < 0 ? rc : 0;
     char from[PATH_MAX], to[PATH_MAX];
-    rc = path_of(from, s, unborn_name, NULL);
+    rc = environment_path(from, s, ENVIRONMENT_UNBORN, NULL);
     if (rc == 0)
-        rc = path_of(to, s, s->name, NULL);
+        rc = environment_path(to, s, s->name, NULL);
     if (rc)
         return rc;
     if (rename(from, to))
@@ -377,75 +278,71 @@ static int finish_creation(struct store *s)
     return disk_sync_dir(s->state_dir);
 }
 
-/* What is in memory from the batch just opened. */
-static int load(struct store *s)
-{
-    int rc = dbis_open(s, 0);
-    if (rc == 0)
-        rc = store_meta_read(s, s->txn, &s->meta);
-    if (rc == 0)
-        rc = sessions_load(s);
-    if (rc == 0)
-        rc = inode_cache_load(s);
-    if (rc == 0)
-        rc = chunk_scratch_load(s);
-    return rc;
-}
-
-static int load_in_batch(struct store *s)
-{
-    int rc = store_begin(s);
-    if (rc)
-        return rc;
-    rc = load(s);
-    if (rc == 0)
-        rc = store_errno(mdb_txn_commit(s->txn)); /* changes nothing; keeps the dbis */
-    else
-        mdb_txn_abort(s->txn);
-    s->txn = NULL;
-    s->committed = s->meta;
-    atomic_store(&s->applied, s->meta.applied);
-    atomic_store(&s->time_ns, s->meta.time_ns);
-    atomic_store(&s->checkpointed, s->meta.applied);
-    count_pages(s);
-    atomic_store(&s->pages_at_checkpoint, atomic_load(&s->pages));
-    return rc;
-}
-
 /* Always the same, after a crash or not; see fs/checkpoint.h. */
 static int open_at_checkpoint(struct store *s, const struct checkpoint *c)
 {
-    char path[PATH_MAX];
-    int rc = path_of(path, s, s->name, "data.mdb");
+    char path[PATH_MAX], lock[PATH_MAX];
+    int rc = environment_path(path, s, s->name, "data.mdb");
     if (rc == 0)
-        rc = remove_file(s, s->name, "lock.mdb");
+        rc = environment_path(lock, s, s->name, "lock.mdb");
+    if (rc == 0 && unlink(lock) && errno != ENOENT)
+        rc = -errno;
     if (rc == 0)
         rc = disk_overwrite(path, c->metas, 2 * (size_t)c->page_size);
     if (rc == 0)
-        rc = env_open(s, s->name);
+        rc = environment_open(s, s->name);
     if (rc == 0)
         rc = checkpoint_pin(s, &s->pinned);
     if (rc == 0)
-        rc = load_in_batch(s);
+        rc = environment_load(s);
     if (rc == 0 && s->meta.applied != c->applied)
         rc = -EBADMSG;
     return rc;
 }
 
-static struct store *store_new(const char *state_dir)
+/* A reader waits while another one is to be let in alone: reads come all the time. */
+static void init_locks(struct store *s)
+{
+    pthread_rwlockattr_t attributes;
+    pthread_rwlockattr_init(&attributes);
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&s->swap, &attributes);
+    pthread_rwlockattr_destroy(&attributes);
+    pthread_mutex_init(&s->lock, NULL);
+}
+
+struct store *store_new(const char *state_dir)
 {
     struct store *s = calloc(1, sizeof *s);
     if (!s)
         return NULL;
+    init_locks(s);
     s->state_dir = strdup(state_dir);
     s->sessions = calloc(1, sizeof *s->sessions);
     s->inodes = inode_cache_new();
     s->scratch = chunk_scratch_new();
+    s->exports = calloc(1, sizeof *s->exports);
     s->deletions_max = SLOT_DELETIONS_MAX;
-    if (s->state_dir && s->sessions && s->inodes && s->scratch)
+    if (s->state_dir && s->sessions && s->inodes && s->scratch && s->exports)
         return s;
     store_close(s);
     return NULL;
+}
+
+static int open_or_make(struct store *s, char *error, size_t error_size)
+{
+    struct checkpoint c = {.metas = NULL};
+    int rc = find_checkpoint(s, &c, error, error_size);
+    if (rc == 0) {
+        memcpy(s->name, c.name, sizeof s->name);
+        rc = finish_creation(s);
+    }
+    if (rc == 0)
+        rc = environment_remove_others(s); /* of a snapshot that was not, or was, installed */
+    if (rc == 0)
+        rc = open_at_checkpoint(s, &c);
+    checkpoint_free(&c);
+    return rc;
 }
 
 int store_open(const char *state_dir, struct store **out, char *error, size_t error_size)
@@ -455,15 +352,7 @@ int store_open(const char *state_dir, struct store **out, char *error, size_t er
     struct store *s = store_new(state_dir);
     if (!s)
         return fail(-ENOMEM, error, error_size, "out of memory");
-    struct checkpoint c = {.metas = NULL};
-    int rc = find_checkpoint(s, &c, error, error_size);
-    if (rc == 0) {
-        memcpy(s->name, c.name, sizeof s->name);
-        rc = finish_creation(s);
-    }
-    if (rc == 0)
-        rc = open_at_checkpoint(s, &c);
-    checkpoint_free(&c);
+    int rc = open_or_make(s, error, error_size);
     if (rc) {
         if (error_size && error[0] == '\0')
             fail(rc, error, error_size, "cannot open the store in %s: %s", state_dir,
@@ -481,10 +370,13 @@ void store_close(struct store *s)
         return;
     if (s->txn)
         mdb_txn_abort(s->txn);
-    env_close(s);
+    environment_close(s);
     inode_cache_free(s->inodes);
     chunk_scratch_free(s->scratch);
+    free(s->exports);
     free(s->sessions);
     free(s->state_dir);
+    pthread_mutex_destroy(&s->lock);
+    pthread_rwlock_destroy(&s->swap);
     free(s);
 }

@@ -115,8 +115,9 @@ int store_import_write(struct store_import *i, const void *bytes, size_t size);
 int store_import_finish(struct store_import *i);
 /* Replace the state: save the checkpoint that names the new directory (its rename is the switch),
  * then use it in the place of the old one, which is deleted. No batch may be open and none begins
- * meanwhile (the storer is quiet); readers wait. Frees @i. 0; -errno: stop the node, a restart finds
- * either state whole. */
+ * meanwhile (the storer is quiet); readers wait. Frees @i, but for -EBUSY: a checkpoint is under
+ * way, finish it first. 0; -ESTALE (the store has come as far since; nothing happened); any other
+ * -errno: stop the node, a restart finds either state whole. */
 int store_import_install(struct store *s, struct store_import *i);
 void store_import_abort(struct store_import *i);
 
@@ -126,21 +127,24 @@ struct store_session {
     uint64_t node, epoch;
     uint64_t sequence; /* highest applied, as FS_SESSION_EXPIRE names it */
 };
-/* Fills @list (room SESSIONS_MAX); returns how many, or -errno. */
+/* Those that have not expired. Fills @list (room SESSIONS_MAX); returns how many, or -errno. */
 int store_sessions(struct store_reader *r, struct store_session *list);
 /* What became of a command of (@node, @epoch) with @sequence, as of this snapshot: NEW (undecided
- * still), REPEATED with @outcome, SETTLED, FENCED (another epoch: it never applies). 0 or -errno. */
+ * still), REPEATED with @outcome, SETTLED, FENCED (another epoch: it never applies). 0 or -errno.
+ */
 int store_session_outcome(struct store_reader *r, uint64_t node, uint64_t epoch, uint64_t sequence,
                           enum session_verdict *verdict, struct fs_outcome *outcome);
 
 /* ---- reads ---- */
 
 /* A snapshot: everything read between begin and end is of one slot. A reader belongs to one thread
- * at a time; it may be made once and used again and again. */
+ * at a time; it may be made once and used again and again. A thread reads with one reader at a time
+ * and is not long about it, nor waits for a peer: an install waits for it, and all others for that.
+ */
 int store_reader_new(struct store *s, struct store_reader **out);
 void store_reader_free(struct store_reader *r);
 int store_read_begin(struct store_reader *r);
-/* The slot of the snapshot; between begin and end. */
+/* The slot of the snapshot (0: it cannot be read); between begin and end. */
 uint64_t store_read_slot(const struct store_reader *r);
 void store_read_end(struct store_reader *r);
 

@@ -698,6 +698,13 @@ static int dispatch(struct model *m)
     case FS_REAP:
     case FS_VERIFY:
         return 0;
+    case FS_INVITE:
+    case FS_JOIN:
+    case FS_PROMOTE:
+    case FS_REPLACE:
+    case FS_REMOVE:
+    case FS_SET_ADDRESS:
+    case FS_SESSION_EXPIRE:
     case FS_SESSION_OPEN:
         break;
     }
