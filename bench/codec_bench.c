@@ -94,11 +94,6 @@ static const char *on_hello(void *context, uint32_t index, const struct peer_hel
     return NULL;
 }
 
-static void fill_hello(void *context, struct peer_hello *h)
-{
-    h->node_id = ((struct end *)context)->self + 1;
-}
-
 static void on_state(void *context, uint32_t index, bool connected, const char *reason)
 {
     (void)index, (void)reason;
@@ -162,13 +157,14 @@ static void open_end(struct end *e, uint32_t self, const char addresses[ENDS][32
     uv_timer_init(&e->loop, &e->timer);
     uv_async_init(&e->loop, &e->stop, on_stop);
     e->idle.data = e->timer.data = e->stop.data = e;
-    struct transport_config c = {.self = self, .member_count = ENDS, .cluster_id = 1};
-    for (int i = 0; i < ENDS; i++) {
-        snprintf(c.names[i], sizeof c.names[i], "n%d", i);
-        snprintf(c.addresses[i], sizeof c.addresses[i], "%s", addresses[i]);
+    struct transport_config c = {.self = self, .cluster_id = 1};
+    for (uint32_t i = 0; i < ENDS; i++) {
+        c.members[i].node_id = i + 1;
+        snprintf(c.members[i].name, sizeof c.members[i].name, "n%u", i);
+        snprintf(c.members[i].address, sizeof c.members[i].address, "%s", addresses[i]);
     }
-    c.callbacks = (struct transport_callbacks){e, on_hello, on_state, on_message};
-    c.fill_hello = fill_hello;
+    c.callbacks = (struct transport_callbacks){
+        .context = e, .on_hello = on_hello, .on_state = on_state, .on_message = on_message};
     int rc = transport_open(&e->loop, &c, &e->transport);
     if (rc < 0) {
         fprintf(stderr, "%s: %s\n", addresses[self], strerror(-rc));

@@ -13,6 +13,7 @@ void greeting_send(struct transport *t, struct connection *c)
     if (t->config.fill_hello)
         t->config.fill_hello(t->config.callbacks.context, &m.hello);
     m.hello.cluster_id = t->config.cluster_id;
+    m.hello.node_id = t->node_id;
     m.hello.protocol_min = PROTOCOL_MIN;
     m.hello.protocol_max = PROTOCOL_MAX;
     memcpy(m.hello.name, t->name, sizeof m.hello.name);

@@ -67,7 +67,7 @@ struct transport_config {
     char listen[ADDRESS_MAX + 1]; /* where to listen, and what to dial from; "": the own address */
     uint64_t cluster_id;
     struct transport_callbacks callbacks;
-    /* Called for each hello sent, to fill node_id, pins and so on. */
+    /* Called for each hello sent, to fill version and pins. */
     void (*fill_hello)(void *context, struct peer_hello *hello);
 };
 

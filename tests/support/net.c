@@ -34,19 +34,61 @@ void net_init(struct net *net, uint32_t count)
 {
     *net = (struct net){.count = count};
     uv_loop_init(&net->loop);
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < NET_NODES_MAX; i++) {
         choose_address(net->addresses[i], sizeof net->addresses[i], i);
         net->nodes[i] = (struct net_node){.net = net, .index = i, .cluster_id = CLUSTER};
     }
+    for (uint32_t i = 0; i < count; i++)
+        net_seat(net, i, i);
+}
+
+void net_seat(struct net *net, uint32_t seat, uint32_t node)
+{
+    struct transport_member *m = &net->members[seat];
+    *m = (struct transport_member){0};
+    if (node == MEMBERS_MAX)
+        return;
+    m->node_id = node + 1;
+    snprintf(m->name, sizeof m->name, "n%u", node);
+    memcpy(m->address, net->addresses[node], sizeof m->address);
+}
+
+void net_set_members(struct net *net, uint32_t index)
+{
+    transport_set_members(net->nodes[index].transport, net->members);
 }
 
 static const char *on_hello(void *context, uint32_t index, const struct peer_hello *h)
 {
     struct net_node *n = context;
     ASSERT(!n->sending);
-    ASSERT(h->node_id == index + 1);
+    ASSERT(h->node_id);
     n->hellos++;
     return n->admits & UINT32_C(1) << index ? NULL : n->refuses;
+}
+
+static const char *on_unknown(void *context, const struct peer_hello *h)
+{
+    struct net_node *n = context;
+    ASSERT(h->node_id);
+    return n->unknown;
+}
+
+static void on_join(void *context, struct join_request *r, const struct peer_join *join)
+{
+    struct net_node *n = context;
+    ASSERT(n->join_count < ARRAY_COUNT(n->joins));
+    n->joins[n->join_count++] = r;
+    n->join = *join;
+}
+
+static void on_refused(void *context, uint32_t index, const char *reason)
+{
+    struct net_node *n = context;
+    ASSERT(n->transport && index < MEMBERS_MAX);
+    n->refused_by |= UINT32_C(1) << index;
+    if (reason == transport_retired)
+        n->retired_by |= UINT32_C(1) << index;
 }
 
 static void on_state(void *context, uint32_t index, bool connected, const char *reason)
@@ -92,20 +134,18 @@ static void on_message(void *context, uint32_t index, const struct peer_message 
 static void fill_hello(void *context, struct peer_hello *h)
 {
     const struct net_node *n = context;
-    h->node_id = n->index + 1;
     h->member_count = n->net->count;
 }
 
 void net_open(struct net *net, uint32_t index)
 {
     struct net_node *n = &net->nodes[index];
-    struct transport_config c = {
-        .self = index, .member_count = net->count, .cluster_id = n->cluster_id};
-    for (uint32_t i = 0; i < net->count; i++) {
-        snprintf(c.names[i], sizeof c.names[i], "n%u", i);
-        memcpy(c.addresses[i], net->addresses[i], sizeof c.addresses[i]);
-    }
-    c.callbacks = (struct transport_callbacks){n, on_hello, on_state, on_message};
+    struct transport_config c = {.cluster_id = n->cluster_id};
+    memcpy(c.members, net->members, sizeof c.members);
+    while (c.members[c.self].node_id != index + 1)
+        c.self++;
+    c.callbacks = (struct transport_callbacks){n,        on_hello,   on_unknown, on_join,
+                                               on_state, on_message, on_refused};
     c.fill_hello = fill_hello;
     int rc = transport_open(&net->loop, &c, &n->transport);
     ASSERT(rc == 0);
@@ -126,7 +166,7 @@ void net_close(struct net *net, uint32_t index)
 
 void net_deinit(struct net *net)
 {
-    for (uint32_t i = 0; i < net->count; i++)
+    for (uint32_t i = 0; i < NET_NODES_MAX; i++)
         net_close(net, i);
     uv_run(&net->loop, UV_RUN_DEFAULT);
     int rc = uv_loop_close(&net->loop);
