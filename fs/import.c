@@ -236,6 +236,12 @@ int store_import_finish(struct store_import *i)
     return 0;
 }
 
+uint64_t store_import_slot(const struct store_import *i)
+{
+    ASSERT(i->checkpoint.metas != NULL);
+    return i->checkpoint.applied;
+}
+
 /* ---- in the place of the old state ---- */
 
 #define EXCHANGE(a, b)                                                                             \

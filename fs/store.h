@@ -113,6 +113,8 @@ int store_import_write(struct store_import *i, const void *bytes, size_t size);
  * membership in it, and pin it. Frees @i where it fails. Blocks on the disk. 0, -EBADMSG (damaged),
  * -ESTALE (no later than what the store holds), -errno. */
 int store_import_finish(struct store_import *i);
+/* The slot of one that is finished. */
+uint64_t store_import_slot(const struct store_import *i);
 /* Replace the state: save the checkpoint that names the new directory (its rename is the switch),
  * then use it in the place of the old one, which is deleted. No batch may be open and none begins
  * meanwhile (the storer is quiet); readers wait. Frees @i, but for -EBUSY: a checkpoint is under
