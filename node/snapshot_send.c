@@ -306,7 +306,7 @@ static struct transfer *transfer_begin(struct snapshot_send *s, uint64_t node, u
     struct transfer *t = find_room(s);
     if (s->is_forbidden || !t) {
         refuse(s, node, number,
-               s->is_forbidden ? "this host installs a snapshot itself"
+               s->is_forbidden ? "this host waits for a snapshot itself"
                                : "this host gives snapshots to others already");
         return NULL;
     }
@@ -389,25 +389,9 @@ void snapshot_send_tick(struct snapshot_send *s, uint64_t now_ns)
     }
 }
 
-void snapshot_send_forbid(struct snapshot_send *s)
+void snapshot_send_forbid(struct snapshot_send *s, bool is_forbidden)
 {
-    s->is_forbidden = true;
-    for (uint32_t i = 0; i < TRANSFERS_MAX; i++)
-        if (s->transfers[i].state == TRANSFER_RUNNING)
-            transfer_end(&s->transfers[i], "installs_itself");
-}
-
-bool snapshot_send_is_quiet(const struct snapshot_send *s)
-{
-    for (uint32_t i = 0; i < TRANSFERS_MAX; i++)
-        if (s->transfers[i].state != TRANSFER_FREE)
-            return false;
-    return true;
-}
-
-void snapshot_send_allow(struct snapshot_send *s)
-{
-    s->is_forbidden = false;
+    s->is_forbidden = is_forbidden;
 }
 
 void snapshot_send_view(const struct snapshot_send *s, struct snapshot_send_view *view)
@@ -433,7 +417,11 @@ struct snapshot_send *snapshot_send_new(const struct snapshot_send_edges *edges)
 
 void snapshot_send_free(struct snapshot_send *s)
 {
-    snapshot_send_forbid(s);
+    if (!s)
+        return;
+    for (uint32_t i = 0; i < TRANSFERS_MAX; i++)
+        if (s->transfers[i].state == TRANSFER_RUNNING)
+            transfer_end(&s->transfers[i], "stop");
     for (uint32_t i = 0; i < TRANSFERS_MAX; i++)
         if (s->transfers[i].state == TRANSFER_ENDING)
             transfer_free(&s->transfers[i]);

@@ -41,11 +41,8 @@ void snapshot_send_drain(struct snapshot_send *s);
 /* Now and then: end what takes too long, let go of threads that are done. */
 void snapshot_send_tick(struct snapshot_send *s, uint64_t now_ns);
 
-/* The own state is about to be replaced: end all transfers and refuse new ones. */
-void snapshot_send_forbid(struct snapshot_send *s);
-/* No thread uses the store any more; as snapshot_send_tick() last found. */
-bool snapshot_send_is_quiet(const struct snapshot_send *s);
-void snapshot_send_allow(struct snapshot_send *s);
+/* Refuse whoever asks: there is no state here yet. */
+void snapshot_send_forbid(struct snapshot_send *s, bool is_forbidden);
 
 struct snapshot_send_view {
     uint32_t count;
