@@ -5,8 +5,9 @@
  *   forming  identities: who the members are, before anyone may vote
  *   members  who the members are now: transport and core follow the store; promotions
  *   changes  what `paxfs member` asks for
- *   joining  a host knocks, and is let in
+ *   admission a host knocks, and is let in
  *   expiry   sessions of hosts that have fallen silent end
+ *   snapshots another member's state in the place of the own one, and the own one for others
  *   serving  requests and reads in, outcomes out; reaping; digests
  *   mounts   the FUSE frontend's coming and going
  *   status   what `paxfs status` and `verify` answer
@@ -24,6 +25,8 @@
 #include "node/config.h"
 #include "node/driver.h"
 #include "node/reads.h"
+#include "node/snapshot_receive.h"
+#include "node/snapshot_send.h"
 #include "rpc/admin.h"
 
 enum {
@@ -69,8 +72,8 @@ struct expiry {
     struct store_session ended[SESSIONS_MAX];
 };
 
-struct change;  /* changes */
-struct joining; /* joining */
+struct change;    /* changes */
+struct admission; /* admission */
 
 /* One `paxfs verify` under way. */
 struct verification {
@@ -106,19 +109,25 @@ struct node {
     struct clients clients;
     struct reads reads;
     pthread_t loop_thread;
-    bool pins_conflict; /* a member is not who it was: said in status */
+    uint32_t strangers; /* seats whose name another node claims: said in status */
 
     /* The loop's copy of the store's; with version 0, before there is one: who config names. */
     struct membership membership;
     uint32_t self;    /* own seat */
     int listen_error; /* why the own address, which changed, cannot be listened on; 0: it is */
     bool has_left;
-    bool promoting;      /* a command of it is under way */
+    uint64_t promoting;  /* node id: a command of it is under way; 0: none */
     uint64_t promote_ns; /* not before */
     struct change *changes;
-    struct joining *joinings;
+    struct admission *admissions;
     struct expiry expiry;
     struct queue own_done; /* outcomes of commands of the node itself, for the loop */
+
+    /* snapshots */
+    struct pending *pending;                   /* what is held and not yet applied; any thread */
+    struct snapshot_send *snapshot_send;       /* with the driver */
+    struct snapshot_receive *snapshot_receive; /* with the driver */
+    _Atomic bool store_is_quiet;               /* as was asked: the install may begin */
 
     pthread_mutex_t durable_lock; /* the checkpoint thread waits for the log */
     pthread_cond_t durable_moved;
@@ -190,18 +199,22 @@ void members_follow(struct node *n);
  * with EVENT_INSTALLED, in the same turn of the loop, hears of the members by that alone. Gives
  * the configuration for it. */
 struct configuration members_installed(struct node *n);
+/* This host has left for good, as the log or another member says: stop. */
+void members_leave(struct node *n);
 void members_fill_hello(void *context, struct peer_hello *hello);
 const char *members_on_hello(void *context, uint32_t seat, const struct peer_hello *hello);
 const char *members_on_unknown(void *context, const struct peer_hello *hello);
+void members_on_refused(void *context, uint32_t seat, const char *reason);
 /* Twice a second: promote who has caught up; notice that this host has left. */
 void members_tick(struct node *n);
 /* Everyone with a seat, as a mask. */
 uint32_t members_everyone(const struct node *n);
 /* The voters of @voters, a mask, that are up and have caught up as far as this node knows. */
 uint32_t members_ready(const struct node *n, uint32_t voters);
-bool members_is_connected(const struct node *n, uint32_t seat);
-/* Voters who govern what is decided next: a mask; `*before`: those who still do, or the same. */
-uint32_t members_voters(const struct node *n, uint32_t *before);
+bool members_is_up(const struct node *n, uint32_t seat);
+/* The voters as masks: from slot `from` on, and, the same once that is applied, below it. */
+uint32_t members_voters(const struct node *n);
+uint32_t members_voters_before(const struct node *n);
 /* The name of a member, by node id; NULL: nobody's. */
 const char *members_name(const struct node *n, uint64_t node_id);
 
@@ -214,13 +227,31 @@ void changes_tick(struct node *n);
 /* Answer all: the daemon stops. */
 void changes_stop(struct node *n);
 
-/* joining */
-void joining_on_join(void *context, struct join_request *r, const struct peer_join *join);
-void joining_tick(struct node *n);
-void joining_stop(struct node *n);
+/* admission */
+void admission_on_join(void *context, struct join_request *r, const struct peer_join *join);
+void admission_tick(struct node *n);
+void admission_stop(struct node *n);
 
 /* expiry: twice a second */
 void expiry_tick(struct node *n);
+
+/* snapshots */
+/* At the start, once log and store are open: if a snapshot was installed, the log forgets what it
+ * holds up to its slot. 0 or -errno. */
+int snapshots_recover(const char *state_dir, struct store *store, struct wal *wal);
+/* Before the core starts. @is_blank: there is no state here to give to others. 0 or -errno. */
+int snapshots_open(struct node *n, bool is_blank);
+/* For the driver: on_snapshot(). */
+void snapshots_on_wanted(void *context, uint32_t from);
+/* For the storer: on_paused(). */
+void snapshots_on_paused(void *context);
+void snapshots_on_message(struct node *n, uint32_t seat, const struct peer_message *m);
+/* The connection to the member in @seat broke. */
+void snapshots_on_gone(struct node *n, uint32_t seat);
+/* What the threads have done, what takes too long; at least every tick. */
+void snapshots_drain(struct node *n);
+/* Before the storer stops. */
+void snapshots_stop(struct node *n);
 
 /* serving */
 struct frontend_backend serving_backend(struct node *n);

@@ -1,0 +1,222 @@
+/* Snapshots, wired to the node. Installing one:
+ *
+ *   1. It is whole and checked, beside the store. The storer is asked to be quiet, and says so.
+ *   2. Durably noted: the slot. The log has no records of the slots that come with it, but perhaps
+ *      votes for them that lost, and must never again be asked for them, also not after a crash
+ *      between this and 4.
+ *   3. The store is replaced; a restart from now on finds it.
+ *   4. The core hears of it, and the log lets go of everything up to the slot. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "fs/disk.h"
+#include "node/node.h"
+
+enum { NOTE_SIZE_MAX = 64 };
+
+static const char note_name[] = "snapshot-installed";
+
+/* ---- what a restart must know ---- */
+
+static int before_install(void *context, uint64_t slot)
+{
+    const struct node *n = context;
+    char text[NOTE_SIZE_MAX];
+    int size = snprintf(text, sizeof text, "slot=%" PRIu64 "\n", slot);
+    return disk_replace(n->state_dir, note_name, text, (size_t)size);
+}
+
+int snapshots_recover(const char *state_dir, struct store *store, struct wal *wal)
+{
+    char path[4096], text[NOTE_SIZE_MAX + 1];
+    snprintf(path, sizeof path, "%s/%s", state_dir, note_name);
+    size_t size;
+    int rc = disk_read_all(path, text, sizeof text - 1, &size);
+    if (rc == -ENOENT)
+        return 0;
+    if (rc < 0)
+        return rc;
+    text[size] = '\0';
+    uint64_t slot;
+    if (sscanf(text, "slot=%" SCNu64, &slot) != 1)
+        return -EBADMSG;
+    if (store_applied(store) >= slot) { /* else it was not installed */
+        rc = wal_collect(wal, slot);
+        if (rc == 0)
+            rc = wal_sync(wal);
+    }
+    if (rc == 0)
+        (void)unlink(path); /* where it comes back it does no harm */
+    return rc;
+}
+
+/* ---- edges ---- */
+
+static void send_to(void *context, uint64_t node, const struct peer_message *m)
+{
+    struct node *n = context;
+    uint32_t seat = membership_seat(&n->membership, node);
+    if (seat < MEMBERS_MAX && n->stop_phase != STOP_CLOSING)
+        transport_send(n->transport, UINT32_C(1) << seat, m);
+}
+
+static int export_store(void *context, int fd)
+{
+    return store_export(((struct node *)context)->store, fd);
+}
+
+/* The one that has applied most. */
+static uint64_t other_member(void *context, uint64_t node)
+{
+    const struct node *n = context;
+    uint64_t best = 0, applied = 0;
+    NODE_EACH_SEAT(n, seat)
+    {
+        uint64_t id = n->membership.members[seat].node;
+        if (id == 0 || id == node || seat == n->self || !members_is_connected(n, seat))
+            continue;
+        if (best == 0 || n->members[seat].status.applied > applied) {
+            best = id;
+            applied = n->members[seat].status.applied;
+        }
+    }
+    return best;
+}
+
+static void on_whole(void *context)
+{
+    struct node *n = context;
+    if (!driver_view(n->driver)->needs_snapshot) {
+        snapshot_receive_abort(n->snapshot_receive, "not_needed");
+        return;
+    }
+    storer_pause(n->storer);
+}
+
+void snapshots_on_paused(void *context)
+{
+    struct node *n = context;
+    atomic_store(&n->store_is_quiet, true);
+    uv_async_send(&n->wake);
+}
+
+/* The core goes on from the store's slot, if it has not come as far by itself meanwhile. */
+static void tell_core(struct node *n, uint64_t slot)
+{
+    if (driver_view(n->driver)->decided >= slot) {
+        members_follow(n);
+        return;
+    }
+    struct configuration configuration = members_installed(n);
+    n->applied_seen = n->checkpointed_seen = slot;
+    struct event event = {.kind = EVENT_INSTALLED,
+                          .installed = {.slot = slot,
+                                        .time_ns = store_time_ns(n->store),
+                                        .configuration = &configuration}};
+    driver_step(n->driver, &event);
+}
+
+static void on_installed(void *context, bool is_installed)
+{
+    struct node *n = context;
+    if (is_installed) {
+        uint64_t slot = store_applied(n->store);
+        pending_applied(n->pending, slot);
+        clients_on_installed(&n->clients, n->store);
+        pthread_mutex_lock(&n->frontend_lock);
+        if (n->frontend)
+            frontend_on_installed(n->frontend);
+        pthread_mutex_unlock(&n->frontend_lock);
+        tell_core(n, slot);
+        snapshot_send_forbid(n->snapshot_send, false);
+    }
+    storer_resume(n->storer);
+    atomic_store(&n->progress, true); /* reads may wait for it */
+    uv_async_send(&n->wake);
+}
+
+static void on_failure(void *context, const char *doing, int error)
+{
+    struct node *n = context;
+    atomic_store(&n->failure_doing, doing);
+    atomic_store(&n->failure, error);
+    uv_async_send(&n->wake);
+}
+
+int snapshots_open(struct node *n, bool is_blank)
+{
+    struct snapshot_send_edges send = {
+        .context = n, .export = export_store, .send = send_to, .wake = serving_wake};
+    n->snapshot_send = snapshot_send_new(&send);
+    struct snapshot_receive_edges receive = {.context = n,
+                                             .store = n->store,
+                                             .send = send_to,
+                                             .wake = serving_wake,
+                                             .other = other_member,
+                                             .on_whole = on_whole,
+                                             .before_install = before_install,
+                                             .on_installed = on_installed,
+                                             .on_failure = on_failure};
+    n->snapshot_receive = snapshot_receive_new(&receive, clock_now_ns());
+    if (!n->snapshot_send || !n->snapshot_receive)
+        return -ENOMEM;
+    snapshot_send_forbid(n->snapshot_send, is_blank);
+    return 0;
+}
+
+/* ---- from the loop ---- */
+
+void snapshots_on_wanted(void *context, uint32_t from)
+{
+    struct node *n = context;
+    uint64_t node = n->membership.members[from].node;
+    if (node && n->stop_phase == STOP_NOT)
+        snapshot_receive_want(n->snapshot_receive, node, clock_now_ns());
+}
+
+void snapshots_on_message(struct node *n, uint32_t seat, const struct peer_message *m)
+{
+    uint64_t node = n->membership.members[seat].node;
+    if (!n->driver || !node || n->stop_phase != STOP_NOT)
+        return;
+    if (m->kind == PEER_SNAPSHOT_GET)
+        snapshot_send_on_get(n->snapshot_send, node, &m->snapshot_get, clock_now_ns());
+    if (m->kind == PEER_SNAPSHOT_DATA)
+        snapshot_receive_on_data(n->snapshot_receive, node, &m->snapshot_data, clock_now_ns());
+}
+
+void snapshots_on_gone(struct node *n, uint32_t seat)
+{
+    uint64_t node = n->membership.members[seat].node;
+    if (!n->driver || !node)
+        return;
+    snapshot_send_on_gone(n->snapshot_send, node);
+    snapshot_receive_on_gone(n->snapshot_receive, node, clock_now_ns());
+}
+
+void snapshots_drain(struct node *n)
+{
+    if (!n->driver || n->stop_phase == STOP_CLOSING)
+        return;
+    if (atomic_exchange(&n->store_is_quiet, false))
+        snapshot_receive_install(n->snapshot_receive);
+    uint64_t now_ns = clock_now_ns();
+    snapshot_send_drain(n->snapshot_send);
+    snapshot_send_tick(n->snapshot_send, now_ns);
+    snapshot_receive_tick(n->snapshot_receive, now_ns);
+}
+
+void snapshots_stop(struct node *n)
+{
+    snapshot_send_free(n->snapshot_send);
+    snapshot_receive_free(n->snapshot_receive);
+    n->snapshot_send = NULL;
+    n->snapshot_receive = NULL;
+}
