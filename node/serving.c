@@ -170,6 +170,8 @@ static void on_log_failure(void *context, int error)
 struct storer_callbacks serving_storer_callbacks(struct node *n)
 {
     return (struct storer_callbacks){.context = n,
+                                     .pending = n->pending,
+                                     .on_paused = snapshots_on_paused,
                                      .on_result = on_result,
                                      .on_change = on_change,
                                      .on_progress = on_progress,
@@ -302,6 +304,7 @@ void serving_drain(struct node *n)
         n->durable_seen = durable;
         driver_on_durable(n->driver, durable);
     }
+    snapshots_drain(n);
     drain_progress(n);
     drain_log_answers(n);
     drain_digests(n);

@@ -120,7 +120,9 @@ static int recover(struct node *n, struct wal *wal, char *error, size_t error_si
     int rc = refuse_mismatch(n, error, error_size);
     if (rc < 0)
         return rc;
-    rc = replay_decided(n, wal);
+    rc = snapshots_recover(n->state_dir, n->store, wal);
+    if (rc == 0)
+        rc = replay_decided(n, wal);
     if (rc == 0)
         rc = wal_read(wal, store_applied(n->store) + 1, UINT64_MAX, UINT64_MAX, gather_accepted,
                       n->accepted);
@@ -132,7 +134,8 @@ static int recover(struct node *n, struct wal *wal, char *error, size_t error_si
 int node_open_state(struct node *n, char *error, size_t error_size)
 {
     n->accepted = calloc(1, sizeof *n->accepted);
-    if (!n->accepted)
+    n->pending = pending_new();
+    if (!n->accepted || !n->pending)
         return -ENOMEM;
     int rc = store_open(n->state_dir, &n->store, error, error_size);
     if (rc < 0)
@@ -167,9 +170,11 @@ int node_open_state(struct node *n, char *error, size_t error_size)
  * tick. */
 static void on_state(void *context, uint32_t index, bool connected, const char *reason)
 {
-    (void)index, (void)reason;
+    (void)reason;
     if (connected)
         status_tell_peers(context);
+    else
+        snapshots_on_gone(context, index);
 }
 
 static void on_message(void *context, uint32_t index, const struct peer_message *m)
@@ -177,6 +182,7 @@ static void on_message(void *context, uint32_t index, const struct peer_message 
     struct node *n = context;
     if (m->kind == PEER_STATUS)
         status_on_peer(n, index, &m->status);
+    snapshots_on_message(n, index, m);
     if (m->kind != PEER_PAXOS || !n->driver || n->stop_phase == STOP_CLOSING)
         return;
     struct event event = {.kind = EVENT_MESSAGE, .message = {.from = index, .message = &m->paxos}};
@@ -258,8 +264,7 @@ static int make_driver(struct node *n)
     uint64_t nodes[MEMBERS_MAX];
     for (uint32_t i = 0; i < n->config.member_count; i++)
         nodes[i] = n->config.members[i].node_id;
-    struct paxos_config config = {.configuration =
-                                      configuration_of(nodes, n->config.member_count),
+    struct paxos_config config = {.configuration = configuration_of(nodes, n->config.member_count),
                                   .node = n->config.node_id,
                                   .life = n->life,
                                   .seed = n->config.node_id ^ clock_now_ns()};
@@ -272,16 +277,20 @@ static int make_driver(struct node *n)
     struct driver_edges edges = {.logger = n->logger,
                                  .storer = n->storer,
                                  .transport = n->transport,
+                                 .pending = n->pending,
                                  .context = n,
                                  .on_read_ready = serving_on_read_ready,
                                  .on_view = serving_on_view,
+                                 .on_snapshot = snapshots_on_wanted,
                                  .node_name = name_of};
     return driver_new(&config, &recovered, n->recovered.fresh, &edges, &n->driver);
 }
 
 int node_start_core(struct node *n)
 {
-    int rc = make_driver(n);
+    int rc = snapshots_open(n, store_membership_version(n->store) == 0);
+    if (rc == 0)
+        rc = make_driver(n);
     for (uint32_t i = 0; i < n->accepted->count; i++)
         command_unref(n->accepted->pvalues[i].command);
     free(n->accepted);
