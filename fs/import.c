@@ -208,9 +208,9 @@ static int open_received(struct store_import *i)
     if (rc == 0)
         rc = check_size(next, i->fd);
     if (rc == 0)
-        rc = checkpoint_pin(next, &next->pinned);
-    if (rc == 0)
         rc = environment_load(next);
+    if (rc == 0) /* after the databases were opened: so they can be read in it */
+        rc = checkpoint_pin(next, &next->pinned);
     if (rc == 0 && membership_is_empty(&next->membership))
         rc = -EBADMSG;
     if (rc == 0 && next->meta.applied <= store_applied(i->s))

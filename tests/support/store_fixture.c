@@ -52,13 +52,35 @@ bool store_fixture_exists(struct store_fixture *f, uint64_t ino)
     return rc == 0;
 }
 
-void store_fixture_init(struct store_fixture *f)
+void store_fixture_init_blank(struct store_fixture *f)
 {
     memset(f, 0, sizeof *f);
     const char *parent = getenv("TMPDIR");
     snprintf(f->dir, sizeof f->dir, "%s/paxfs-store.XXXXXX", parent ? parent : "/tmp");
     ASSERT(mkdtemp(f->dir) != NULL);
     open_store(f);
+}
+
+void store_fixture_init(struct store_fixture *f)
+{
+    store_fixture_init_blank(f);
+    store_fixture_session(f, 1, 1);
+}
+
+void store_fixture_init_cluster(struct store_fixture *f, uint32_t count)
+{
+    struct member members[MEMBERS_MAX] = {{.node = 0}};
+    ASSERT(count <= MEMBERS_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        members[i].node = i + 1;
+        snprintf(members[i].name, sizeof members[i].name, "n%02u", i + 1);
+        snprintf(members[i].address, sizeof members[i].address, "10.0.0.%u:7600", i + 1);
+    }
+    struct membership m;
+    membership_begin(&m, members, count);
+    store_fixture_init_blank(f);
+    int rc = store_begin_membership(f->store, &m);
+    ASSERT(rc == 0);
     store_fixture_session(f, 1, 1);
 }
 

@@ -24,6 +24,10 @@ struct store_fixture {
 
 /* A new store in a new directory; node 1 has opened a session in slot 1. */
 void store_fixture_init(struct store_fixture *f);
+/* ... that began with these members, nodes 1..@count. */
+void store_fixture_init_cluster(struct store_fixture *f, uint32_t count);
+/* One at slot 0: without a session, and members. */
+void store_fixture_init_blank(struct store_fixture *f);
 void store_fixture_deinit(struct store_fixture *f);
 /* Close and open again: back at the last checkpoint. */
 void store_fixture_reopen(struct store_fixture *f);
