@@ -80,7 +80,7 @@ static uint64_t other_member(void *context, uint64_t node)
     NODE_EACH_SEAT(n, seat)
     {
         uint64_t id = n->membership.members[seat].node;
-        if (id == 0 || id == node || seat == n->self || !members_is_connected(n, seat))
+        if (id == 0 || id == node || seat == n->self || !members_is_up(n, seat))
             continue;
         if (best == 0 || n->members[seat].status.applied > applied) {
             best = id;
