@@ -1,9 +1,9 @@
 /* fs/frontend.h: FUSE, low level: kernel requests in, answers out. Thin: check, copy, hand over.
  *
- * Worker threads read /dev/fuse; reads are answered there when the node says the store is current,
- * else after a read index; changes are handed to the node and answered when applied. A notify
- * thread, and only it, sends cache invalidations, which may block. Stage 1 of DESIGN §7: entry and
- * attribute timeouts are 0. */
+ * Worker threads read /dev/fuse; reads are answered there when the node says that what they found
+ * is current, else after a read index; changes are handed to the node and answered when applied. A
+ * notify thread, and only it, sends cache invalidations, which may block. Stage 1 of DESIGN §7:
+ * entry and attribute timeouts are 0. */
 #ifndef FS_FRONTEND_H
 #define FS_FRONTEND_H
 
@@ -16,8 +16,9 @@ struct frontend;
 /* What the node does for the frontend. Any thread. */
 struct frontend_backend {
     void *context;
-    /* Take @r (bytes set): order it, then complete() it once. Never blocks: a worker that waits
-     * reads no INTERRUPT. */
+    /* Take @r (bytes set): order it, then complete() it once. Blocks for two seconds at most, and
+     * only while the node holds so much already that it has no room: a worker that waits reads no
+     * INTERRUPT. */
     void (*submit)(void *context, struct request *r);
     /* Take @r: run() it once the local store holds every change completed before this call. */
     void (*read)(void *context, struct request *r);

@@ -16,10 +16,39 @@
 #include "base/limits.h"
 #include "fs/frontend_internal.h"
 
+/* What a read found, before anybody hears of it. */
+struct found {
+    int error;           /* 0, or a negative errno of the store: the answer */
+    struct read_set set; /* what it looked at */
+    void *memory;        /* freed once it is answered, or not; NULL: none */
+    union {
+        struct fs_attr attr;
+        struct { /* in the snapshot, or in `memory` */
+            const void *bytes;
+            size_t size;
+        } view;
+        struct {
+            char *bytes; /* in `memory` */
+            size_t size;
+            bool plus; /* with inodes, which the kernel then holds */
+        } listing;
+        struct {
+            struct iovec pieces[STORE_IOV_MAX];
+            int count;
+        } data;
+        int64_t offset;
+        struct store_usage usage;
+    } u;
+};
+
 /* A read: what to look up, and how to answer. Small, copied into the call where it has to wait. */
 struct read_op {
-    void (*serve)(struct frontend *f, fuse_req_t fuse, const struct read_op *op,
-                  struct store_reader *reader);
+    /* Into @found, whose set is the inode `ino` until this says otherwise. */
+    void (*look)(fuse_req_t fuse, const struct read_op *op, struct store_reader *reader,
+                 struct found *found);
+    /* Where nothing failed; while the snapshot is open. */
+    void (*reply)(struct frontend *f, fuse_req_t fuse, const struct read_op *op,
+                  const struct found *found);
     uint64_t ino, offset;
     size_t size;
     int whence, open_flags;

@@ -32,7 +32,7 @@ static void change_complete(struct request *request, int error, const struct fs_
     struct call *c = container_of(request, struct call, request);
     if (call_claim(c)) {
         if (error < 0)
-            fuse_reply_err(c->fuse, EIO);
+            fuse_reply_err(c->fuse, error == -ENOMEM ? ENOMEM : EIO);
         else if (outcome->error)
             fuse_reply_err(c->fuse, error_of(c, outcome));
         else
@@ -75,6 +75,7 @@ static void submit_open(fuse_req_t fuse, struct fs_command *command, answer_fn *
     command->uid = fuse_req_ctx(fuse)->uid;
     command->gid = fuse_req_ctx(fuse)->gid;
     c->request.complete = change_complete;
+    c->request.patient = true;
     c->u.change.answer = answer;
     c->u.change.offset = command->offset;
     c->u.change.size = command->data_size;

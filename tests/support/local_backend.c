@@ -60,6 +60,9 @@ struct local_backend {
     uint32_t came; /* requests since the hold began */
     uint32_t pass; /* of the held ones to let go */
     uint32_t cancelled;
+    enum pending_verdict verdict; /* of the next `verdicts` reads */
+    uint32_t verdicts;
+    struct read_set looked_at; /* by the last read; its pointers are over */
 };
 
 static void check(int rc, const char *what)
@@ -334,10 +337,52 @@ static void backend_cancel(void *context, struct request *r)
     pthread_mutex_unlock(&b->lock);
 }
 
-static bool backend_read_is_current(void *context)
+static bool backend_read_may_begin(void *context)
 {
     struct local_backend *b = context;
     return !b->config.reads_wait;
+}
+
+/* Whoever was answered was so after the commit: any snapshot has it. */
+static enum pending_verdict backend_read_verdict(void *context, struct store_reader *r,
+                                                 const struct read_set *set)
+{
+    struct local_backend *b = context;
+    (void)r;
+    pthread_mutex_lock(&b->lock);
+    enum pending_verdict verdict = b->config.reads_touched ? PENDING_TOUCHED : PENDING_CLEAR;
+    if (b->verdicts > 0)
+        verdict = b->verdict;
+    b->verdicts -= b->verdicts > 0;
+    b->looked_at = *set;
+    pthread_mutex_unlock(&b->lock);
+    return verdict;
+}
+
+void local_backend_judge(struct local_backend *b, enum pending_verdict verdict, uint32_t count)
+{
+    pthread_mutex_lock(&b->lock);
+    b->verdict = verdict;
+    b->verdicts = count;
+    pthread_mutex_unlock(&b->lock);
+}
+
+uint32_t local_backend_verdicts_left(struct local_backend *b)
+{
+    pthread_mutex_lock(&b->lock);
+    uint32_t left = b->verdicts;
+    pthread_mutex_unlock(&b->lock);
+    return left;
+}
+
+struct read_set local_backend_looked_at(struct local_backend *b)
+{
+    pthread_mutex_lock(&b->lock);
+    struct read_set set = b->looked_at;
+    pthread_mutex_unlock(&b->lock);
+    set.name = NULL;
+    set.children = NULL;
+    return set;
 }
 
 static void backend_unmounted(void *context)
@@ -462,7 +507,8 @@ struct frontend_config local_backend_frontend_config(struct local_backend *b, in
                 .context = b,
                 .submit = backend_submit,
                 .read = backend_read,
-                .read_is_current = backend_read_is_current,
+                .read_may_begin = backend_read_may_begin,
+                .read_verdict = backend_read_verdict,
                 .cancel = backend_cancel,
                 .unmounted = backend_unmounted,
             },

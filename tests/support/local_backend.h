@@ -14,9 +14,11 @@
 #define FOREIGN_NODE UINT64_C(2) /* what local_backend_apply() does, "another host" did */
 
 struct local_backend_config {
-    bool reads_wait; /* read_is_current() is false: each read goes through backend.read() */
-    bool read_only;  /* mounted so */
-    bool ticks;      /* call frontend_tick() ten times a second */
+    bool reads_wait;    /* read_may_begin() is false: each read goes through backend.read() */
+    bool reads_touched; /* each read is found to be PENDING_TOUCHED: tried, then as with reads_wait
+                         */
+    bool read_only;     /* mounted so */
+    bool ticks;         /* call frontend_tick() ten times a second */
     uint64_t timeo_ns;
     uint32_t workers;       /* 0: 4 */
     const char *state_dir;  /* NULL: in the tmpfs */
@@ -36,6 +38,11 @@ void local_backend_hold(struct local_backend *b, bool hold);
 void local_backend_wait_held(struct local_backend *b, uint32_t count);
 /* Let the next @count reads go that are, or will be, withheld. */
 void local_backend_let_go(struct local_backend *b, uint32_t count);
+/* The next @count reads are found to be @verdict, the others PENDING_CLEAR. */
+void local_backend_judge(struct local_backend *b, enum pending_verdict verdict, uint32_t count);
+uint32_t local_backend_verdicts_left(struct local_backend *b);
+/* What the last of them looked at, without what it pointed to. */
+struct read_set local_backend_looked_at(struct local_backend *b);
 /* Apply @command as another host's. */
 struct fs_outcome local_backend_apply(struct local_backend *b, const struct fs_command *command);
 /* Run forgets_tick() until the store has no orphans and no garbage. */

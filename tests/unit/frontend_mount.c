@@ -32,9 +32,10 @@ const char *__lsan_default_suppressions(void)
     return "leak:libfuse3.so\nleak:libcriterion.so\n";
 }
 
-/* The tests of ordinary operations run in both ways of reading. */
+/* The tests of ordinary operations run in all ways of reading. */
 static const struct local_backend_config at_once = {0};
 static const struct local_backend_config after_read_index = {.reads_wait = true};
+static const struct local_backend_config tried_in_vain = {.reads_touched = true};
 
 static struct local_backend *start_in(const struct local_backend_config *config)
 {
@@ -316,6 +317,12 @@ Test(frontend_mount, serves_ordinary_operations_after_a_read_index, .timeout = 6
     do_everything(&after_read_index);
 }
 
+Test(frontend_mount, serves_ordinary_operations_when_each_read_turns_out_to_have_to_wait,
+     .timeout = 60)
+{
+    do_everything(&tried_in_vain);
+}
+
 enum { MANY = 3000 };
 
 /* Lists ".", removing what it finds if asked to; returns the entries that are not dots. */
@@ -361,6 +368,110 @@ Test(frontend_mount, lists_each_of_thousands_once_also_while_removing_them, .tim
 Test(frontend_mount, lists_each_of_thousands_once_after_a_read_index, .timeout = 60)
 {
     do_directory_of_thousands(&after_read_index);
+}
+
+Test(frontend_mount, lists_each_of_thousands_once_when_each_read_turns_out_to_have_to_wait,
+     .timeout = 60)
+{
+    do_directory_of_thousands(&tried_in_vain);
+}
+
+/* ---- reads that are judged before they are answered ---- */
+
+Test(frontend_mount, a_read_takes_a_new_snapshot_a_few_times_and_then_waits, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    struct stat st;
+    write_whole("a", "x");
+    int fd = open("a", O_RDONLY);
+    local_backend_judge(b, PENDING_RENEW, 2);
+    cr_expect_eq(fstat(fd, &st), 0);
+    cr_expect_eq(local_backend_verdicts_left(b), 0);
+    local_backend_judge(b, PENDING_RENEW, 100);
+    cr_expect_eq(fstat(fd, &st), 0);
+    cr_expect_eq(local_backend_verdicts_left(b), 97);
+    cr_expect_eq(st.st_size, 1);
+    local_backend_judge(b, PENDING_TOUCHED, 100);
+    cr_expect_eq(fstat(fd, &st), 0);
+    cr_expect_eq(local_backend_verdicts_left(b), 99);
+    close(fd);
+    stop(b);
+}
+
+/* What the kernel is not given is not counted: or the store would keep the orphans for ever. */
+Test(frontend_mount, an_answer_that_is_not_given_holds_no_inode, .timeout = 60)
+{
+    static const char *const names[] = {"one", "two", "three"};
+    static const enum pending_verdict verdicts[] = {PENDING_RENEW, PENDING_TOUCHED};
+    struct local_backend *b = start_in(&at_once);
+    for (size_t v = 0; v < ARRAY_COUNT(verdicts); v++) {
+        for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+            foreign(b, (struct fs_command){.op = FS_CREATE,
+                                           .parent = FS_ROOT_INO,
+                                           .name = names[i],
+                                           .name_size = (uint32_t)strlen(names[i]),
+                                           .mode = 0644});
+        local_backend_judge(b, verdicts[v], UINT32_MAX);
+        DIR *d = opendir(".");
+        struct dirent *e;
+        uint32_t count = 0;
+        while ((e = readdir(d)))
+            count += e->d_name[0] != '.';
+        cr_expect_eq(count, ARRAY_COUNT(names));
+        closedir(d);
+        cr_expect_gt(ino_of("one"), 0);
+        local_backend_judge(b, PENDING_CLEAR, 0);
+        struct frontend_view view;
+        frontend_view(local_backend_frontend(b), &view);
+        cr_expect_eq(view.inodes_known, ARRAY_COUNT(names));
+        for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+            foreign_unlink(b, names[i]);
+        local_backend_settle(b);
+    }
+    stop(b);
+}
+
+#define expect_looked_at(call, ino0, ino1, in_parent, size, children)                              \
+    do {                                                                                           \
+        (void)!(call);                                                                             \
+        struct read_set set = local_backend_looked_at(b);                                          \
+        cr_expect_eq(set.inos[0], (ino0), "%s: %lu", #call, set.inos[0]);                          \
+        cr_expect_eq(set.inos[1], (ino1), "%s: %lu", #call, set.inos[1]);                          \
+        cr_expect_eq(set.parent, (in_parent), "%s: %lu", #call, set.parent);                       \
+        cr_expect_eq(set.name_size, (size), "%s: %zu", #call, set.name_size);                      \
+        cr_expect_eq(set.child_count, (children), "%s: %zu", #call, set.child_count);              \
+    } while (0)
+
+static void list_directory(int fd)
+{
+    char bytes[4096];
+    lseek(fd, 0, SEEK_SET);
+    cr_expect_gt(getdents64(fd, bytes, sizeof(bytes)), 0);
+}
+
+Test(frontend_mount, each_read_says_what_it_looked_at, .timeout = 60)
+{
+    struct local_backend *b = start_in(&at_once);
+    char bytes[64];
+    struct stat st;
+    struct statvfs fs;
+    write_whole("a", "text");
+    cr_expect_eq(symlink("a", "link"), 0);
+    uint64_t a = ino_of("a"), link = ino_of("link");
+    int fd = open("a", O_RDWR), dir = open(".", O_RDONLY | O_DIRECTORY);
+    expect_looked_at(fstat(fd, &st), a, 0, 0, 0, 0);
+    expect_looked_at(stat("none", &st), 0, 0, FS_ROOT_INO, 4, 0);
+    expect_looked_at(close(open("a", O_PATH)), a, 0, FS_ROOT_INO, 1, 0);
+    expect_looked_at(readlink("link", bytes, sizeof(bytes)), link, 0, 0, 0, 0);
+    expect_looked_at(fgetxattr(fd, "user.x", bytes, sizeof(bytes)), a, 0, 0, 0, 0);
+    expect_looked_at(flistxattr(fd, bytes, sizeof(bytes)), a, 0, 0, 0, 0);
+    expect_looked_at(lseek(fd, 0, SEEK_HOLE), a, 0, 0, 0, 0);
+    expect_looked_at(pread(fd, bytes, 4, 0), a, 0, 0, 0, 0);
+    expect_looked_at(statvfs(".", &fs), 0, 0, 0, 0, 0);
+    expect_looked_at((list_directory(dir), 0), FS_ROOT_INO, 0, 0, 0, 2);
+    close(fd);
+    close(dir);
+    stop(b);
 }
 
 Test(frontend_mount, refuses_every_change_when_read_only_until_remounted, .timeout = 60)
