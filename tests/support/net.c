@@ -64,6 +64,8 @@ static const char *on_hello(void *context, uint32_t index, const struct peer_hel
     ASSERT(!n->sending);
     ASSERT(h->node_id);
     n->hellos++;
+    if (n->sets_members_on_hello)
+        net_set_members(n->net, n->index);
     return n->admits & UINT32_C(1) << index ? NULL : n->refuses;
 }
 

@@ -30,6 +30,7 @@ struct net_node {
     uint32_t join_count;
     struct peer_join join; /* the last */
     bool closes_on_message;
+    bool sets_members_on_hello; /* to those of the net */
     void (*on_message)(struct net_node *n, uint32_t from, const struct peer_message *m);
 };
 

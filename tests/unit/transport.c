@@ -354,6 +354,451 @@ Test(transport, connections_without_a_hello_are_few_and_end)
         raw_close(&strangers[i]);
 }
 
+/* ---- members come, go and move ---- */
+
+static void tell_all(uint32_t mask)
+{
+    for (uint32_t i = 0; i < NET_NODES_MAX; i++)
+        if (mask & UINT32_C(1) << i)
+            net_set_members(&net, i);
+}
+
+static uint32_t all_downs(void)
+{
+    uint32_t downs = 0;
+    for (uint32_t i = 0; i < NET_NODES_MAX; i++)
+        downs += net.nodes[i].downs;
+    return downs;
+}
+
+Test(transport, a_member_that_is_added_is_connected)
+{
+    open_all(2);
+    TURN_UNTIL(all_up());
+    net_seat(&net, 2, 2);
+    net.count = 3;
+    net_open(&net, 2);
+    tell_all(3);
+    TURN_UNTIL(all_up());
+    cr_expect_eq(net.nodes[0].downs + net.nodes[1].downs, 0);
+    struct peer_message m = numbered(1);
+    net_send(&net, 0, 4, &m);
+    TURN_UNTIL(net.nodes[2].received[0] == 1);
+}
+
+Test(transport, the_same_members_told_again_change_nothing)
+{
+    open_all(3);
+    TURN_UNTIL(all_up());
+    tell_all(7);
+    struct peer_message m = numbered(1);
+    net_send(&net, 0, 6, &m);
+    TURN_UNTIL(net.nodes[1].received[0] && net.nodes[2].received[0]);
+    cr_expect_eq(all_downs(), 0);
+}
+
+/* Also the one that everybody else dials, which nobody does any more. */
+static void remove_member(uint32_t removed)
+{
+    open_all(3);
+    for (uint32_t i = 0; i < 3; i++)
+        net.nodes[i].unknown = transport_retired;
+    TURN_UNTIL(all_up());
+    uint32_t others = 7 ^ UINT32_C(1) << removed;
+    net_seat(&net, removed, MEMBERS_MAX);
+    tell_all(others);
+    uint32_t any = removed == 0 ? 1 : 0;
+    cr_expect_str_eq(net.nodes[any].reason, "no longer a member");
+    TURN_UNTIL(net.nodes[removed].retired_by == others);
+    cr_expect_eq(net.nodes[any].connected, others & ~(UINT32_C(1) << any));
+    cr_expect_eq(net.nodes[any].retired_by, 0);
+    struct peer_message m = numbered(1);
+    net_send(&net, removed, UINT32_MAX, &m);
+    net_send(&net, any, UINT32_MAX, &m);
+    uint32_t last = removed == 2 ? 1 : 2;
+    TURN_UNTIL(net.nodes[last].received[any] == 1);
+    cr_expect_eq(net.nodes[last].received[removed], 0);
+}
+
+Test(transport, a_removed_member_that_dials_learns_that_it_has_retired)
+{
+    remove_member(0);
+}
+
+Test(transport, a_removed_member_that_nobody_dials_asks_and_learns_that_it_has_retired)
+{
+    remove_member(2);
+}
+
+Test(transport, only_a_retired_node_is_told_so)
+{
+    open_all(2);
+    net.nodes[1].refuses = "not now";
+    TURN_UNTIL(net.nodes[0].refused_by == 2);
+    cr_expect_eq(net.nodes[0].retired_by, 0);
+    net.nodes[1].refuses = transport_retired;
+    TURN_UNTIL(net.nodes[0].retired_by == 2);
+    cr_expect_eq(net.nodes[1].refused_by, 0);
+}
+
+Test(transport, a_retired_node_that_was_dialled_is_told_so)
+{
+    net_init(&net, 2);
+    net.nodes[0].refuses = transport_retired;
+    net_open(&net, 0);
+    net_open(&net, 1);
+    TURN_UNTIL(net.nodes[1].retired_by == 1);
+    cr_expect_eq(net.nodes[0].refused_by, 0);
+}
+
+Test(transport, a_stranger_cannot_say_that_one_has_retired)
+{
+    net_init(&net, 2);
+    net_open(&net, 1);
+    struct raw r;
+    raw_connect(&r, &net, 1);
+    struct peer_message m = {.kind = PEER_REFUSE, .refuse.retired = true};
+    raw_send(&r, &m);
+    raw_wait_end(&r);
+    cr_expect_eq(net.nodes[1].refused_by, 0);
+    raw_close(&r);
+}
+
+Test(transport, another_node_in_a_seat_does_not_get_what_was_for_the_former)
+{
+    open_all(2);
+    TURN_UNTIL(all_up());
+    struct peer_message m = numbered(1);
+    net_send(&net, 0, 2, &m);
+    TURN_UNTIL(net.nodes[1].received[0] == 1);
+    cr_expect_gt(net_view(&net, 0, 1).sent_frames, 0);
+    net_seat(&net, 1, 2);
+    net_set_members(&net, 0);
+    cr_expect_eq(net_view(&net, 0, 1).sent_frames, 0);
+    cr_expect_eq(net.nodes[0].connected, 0);
+    net_send(&net, 0, 2, &m); /* to nobody */
+    net_open(&net, 2);
+    TURN_UNTIL((net.nodes[0].connected & 2) && (net.nodes[2].connected & 1));
+    net_send(&net, 0, 2, &m);
+    TURN_UNTIL(net.nodes[2].received[0] == 1);
+    cr_expect_eq(net.nodes[1].received[0], 1);
+}
+
+Test(transport, a_name_that_another_node_has_now_lets_the_former_in_no_more)
+{
+    open_all(2);
+    TURN_UNTIL(all_up());
+    net.members[1].node_id = 9;
+    net_set_members(&net, 0);
+    cr_expect_str_eq(net.nodes[0].reason, "another node has its name now");
+    TURN_UNTIL(strstr(net_view(&net, 0, 1).last_error, "another node has that name"));
+    cr_expect_eq(net.nodes[0].connected, 0);
+    net.members[1].node_id = 2;
+    net_set_members(&net, 0);
+    TURN_UNTIL(all_up());
+}
+
+Test(transport, ids_that_become_known_end_no_connection_but_a_wrong_ones)
+{
+    net_init(&net, 3);
+    for (uint32_t i = 0; i < 3; i++) { /* each knows its own alone */
+        net.members[(i + 1) % 3].node_id = net.members[(i + 2) % 3].node_id = 0;
+        net_open(&net, i);
+        for (uint32_t k = 0; k < 3; k++)
+            net.members[k].node_id = k + 1;
+    }
+    TURN_UNTIL(all_up());
+    tell_all(7);
+    cr_expect_eq(all_downs(), 0);
+    cr_expect(all_up());
+    net.members[2].node_id = 9;
+    tell_all(1);
+    cr_expect_eq(net.nodes[0].connected, 2);
+}
+
+Test(transport, a_member_keeps_nothing_but_its_name_and_id_when_its_seat_moves)
+{
+    open_all(3);
+    TURN_UNTIL(all_up());
+    net_seat(&net, 1, 2); /* at 0 alone: seats may differ while one lags */
+    net_seat(&net, 2, 1);
+    net_set_members(&net, 0);
+    TURN_UNTIL(net.nodes[0].connected == 6 && net.nodes[1].connected == 5 &&
+               net.nodes[2].connected == 3);
+    struct peer_message m = numbered(1);
+    net_send(&net, 0, 4, &m);
+    TURN_UNTIL(net.nodes[1].received[0] == 1);
+    net_send(&net, 2, 1, &m);
+    TURN_UNTIL(net.nodes[0].received[1] == 1);
+    cr_expect_eq(net.nodes[2].received[0], 0);
+    cr_expect(net_is_up(&net, 1, 2), "not theirs to notice");
+}
+
+Test(transport, the_own_seat_may_move)
+{
+    open_all(2);
+    TURN_UNTIL(all_up());
+    net_seat(&net, 5, 0);
+    net_seat(&net, 0, MEMBERS_MAX);
+    net_set_members(&net, 0);
+    struct peer_message m = numbered(1);
+    net_send(&net, 0, UINT32_MAX, &m);
+    TURN_UNTIL(net.nodes[1].received[0] == 1);
+    cr_expect_eq(all_downs(), 0);
+}
+
+Test(transport, who_is_no_member_itself_is_alone_until_it_is_one_again)
+{
+    open_all(2);
+    TURN_UNTIL(all_up());
+    net_seat(&net, 1, MEMBERS_MAX);
+    net_set_members(&net, 1);
+    cr_expect_eq(net.nodes[1].connected, 0);
+    TURN_UNTIL(strstr(net_view(&net, 0, 1).last_error, "I am no member myself"));
+    net_seat(&net, 1, 1);
+    net_set_members(&net, 1);
+    TURN_UNTIL(all_up());
+}
+
+Test(transport, members_may_change_while_one_says_hello)
+{
+    for (uint32_t judge = 0; judge < 2; judge++) {
+        uint32_t other = 1 - judge;
+        open_all(2);
+        net.nodes[judge].sets_members_on_hello = true;
+        net_seat(&net, other, MEMBERS_MAX);
+        TURN_UNTIL(net.nodes[judge].hellos == 1);
+        for (int i = 0; i < 10; i++)
+            net_turn(&net);
+        cr_expect_eq(net.nodes[judge].connected, 0);
+        net_seat(&net, other, other);
+        net_set_members(&net, judge);
+        TURN_UNTIL(all_up());
+        if (judge == 0)
+            net_deinit(&net);
+    }
+}
+
+/* ---- other addresses ---- */
+
+static bool is_listening(uint32_t at)
+{
+    struct sockaddr_storage a;
+    cr_assert_eq(address_parse(net.addresses[at], &a), 0);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int rc = connect(fd, (struct sockaddr *)&a, sizeof(struct sockaddr_in));
+    close(fd);
+    return rc == 0;
+}
+
+Test(transport, a_member_that_moves_is_dialled_at_its_new_address)
+{
+    open_all(2);
+    TURN_UNTIL(all_up());
+    cr_expect_eq(transport_listen(net.nodes[1].transport, net.addresses[3]), 0);
+    net_turn(&net);
+    cr_expect(is_listening(3));
+    cr_expect_not(is_listening(1));
+    cr_expect_eq(all_downs(), 0, "what is connected stays");
+    memcpy(net.members[1].address, net.addresses[3], sizeof net.members[1].address);
+    tell_all(3);
+    cr_expect_str_eq(net.nodes[0].reason, "its address has changed");
+    TURN_UNTIL(net.nodes[0].ups == 2 && all_up());
+}
+
+Test(transport, listens_where_it_did_when_it_cannot_elsewhere)
+{
+    open_all(2);
+    TURN_UNTIL(all_up());
+    struct transport *t = net.nodes[1].transport;
+    cr_expect_eq(transport_listen(t, net.addresses[0]), -EADDRINUSE);
+    cr_expect_eq(transport_listen(t, "192.0.2.1:7600"), -EADDRNOTAVAIL);
+    cr_expect_eq(transport_listen(t, "nowhere"), -EINVAL);
+    cr_expect_eq(transport_listen(t, net.addresses[1]), 0, "as it does");
+    net_turn(&net);
+    cr_expect(is_listening(1));
+    cr_expect_eq(all_downs(), 0);
+}
+
+Test(transport, an_address_that_is_none_is_not_dialled)
+{
+    open_all(2);
+    TURN_UNTIL(all_up());
+    strcpy(net.members[1].address, "nowhere");
+    tell_all(1);
+    cr_expect_not(net_view(&net, 0, 1).connected);
+    strcpy(net.members[1].address, net.addresses[1]);
+    tell_all(1);
+    TURN_UNTIL(all_up());
+}
+
+Test(transport, who_is_dialled_by_nobody_dials)
+{
+    net_init(&net, 2);
+    memcpy(net.members[1].address, net.addresses[3], sizeof net.members[1].address);
+    net_open(&net, 0); /* it was told another address */
+    net_seat(&net, 1, 1);
+    net_open(&net, 1);
+    TURN_UNTIL(all_up());
+    net_close(&net, 0); /* and who should dial finds its way again */
+    memcpy(net.members[1].address, net.addresses[1], sizeof net.members[1].address);
+    net_open(&net, 0);
+    TURN_UNTIL(all_up());
+}
+
+Test(transport, who_should_be_dialled_does_not_end_the_connection_there_is)
+{
+    net_init(&net, 2);
+    int listener = raw_listen(net.addresses[1]);
+    net_open(&net, 0);
+    struct raw r, wrong;
+    TURN_UNTIL(raw_accept(&r, &net, listener));
+    struct peer_message hello = raw_hello(&net, 1);
+    raw_send(&r, &hello);
+    TURN_UNTIL(net.nodes[0].connected & 2);
+    raw_connect(&wrong, &net, 0);
+    raw_send(&wrong, &hello);
+    cr_expect_str_eq(next_answer(&wrong), "the wrong side dials");
+    cr_expect_eq(net.nodes[0].connected, 2);
+    raw_close(&wrong);
+    raw_close(&r);
+    close(listener);
+}
+
+/* ---- who asks to join ---- */
+
+static struct peer_message joining(void)
+{
+    struct peer_message m = {.kind = PEER_JOIN};
+    struct peer_message hello = raw_hello(&net, 9);
+    m.join = (struct peer_join){.protocol_min = PROTOCOL_MIN,
+                                .protocol_max = PROTOCOL_MAX,
+                                .cluster_id = hello.hello.cluster_id,
+                                .node_id = 10,
+                                .secret = "0123456789abcde",
+                                .name = "n9",
+                                .address = "1.2.3.4:5"};
+    return m;
+}
+
+/* The answer, or "" for none, or "let in". */
+static const char *joined_answer(struct raw *r)
+{
+    static struct peer_message m;
+    struct frame *f = raw_receive(r);
+    if (!f)
+        return "";
+    cr_assert_eq(codec_decode(decoder, f, &m), 0);
+    frame_unref(f);
+    cr_assert_eq(m.kind, PEER_JOINED);
+    return m.joined.refused[0] ? m.joined.refused : "let in";
+}
+
+Test(transport, a_joiner_is_answered_once_the_node_knows)
+{
+    open_all(2);
+    TURN_UNTIL(all_up());
+    struct raw r;
+    raw_connect(&r, &net, 1);
+    struct peer_message m = joining();
+    raw_send(&r, &m);
+    struct net_node *n = &net.nodes[1];
+    TURN_UNTIL(n->join_count == 1);
+    cr_expect_str_eq(n->join.name, "n9");
+    cr_expect_eq(n->join.node_id, 10);
+    cr_expect_eq(memcmp(n->join.secret, m.join.secret, SECRET_SIZE), 0);
+    struct peer_message later =
+        numbered(1); /* all goes on meanwhile, for longer than a hello may */
+    for (uint64_t i = 0; i < 130; i++) {
+        net_send(&net, 0, 2, &later);
+        TURN_UNTIL(n->received[0] == i + 1);
+        usleep(20000);
+    }
+    cr_expect_not(raw_has_ended(&r));
+    struct peer_joined answer = {0};
+    transport_answer_join(n->transport, n->joins[0], &answer);
+    cr_expect_str_eq(joined_answer(&r), "let in");
+    cr_expect_str_eq(joined_answer(&r), "", "then it ends");
+    cr_expect_eq(n->ups, 1, "that was no member's hello");
+    raw_close(&r);
+}
+
+Test(transport, a_joiner_that_hung_up_is_answered_in_vain)
+{
+    net_init(&net, 2);
+    net_open(&net, 1);
+    struct peer_message m = joining();
+    struct net_node *n = &net.nodes[1];
+    for (uint32_t i = 0; i < STRANGERS_MAX; i++) {
+        struct raw r;
+        raw_connect(&r, &net, 1);
+        raw_send(&r, &m);
+        TURN_UNTIL(n->join_count == i + 1);
+        raw_close(&r);
+        for (int k = 0; k < 3; k++)
+            net_turn(&net);
+    }
+    struct raw late; /* those are still remembered */
+    raw_connect(&late, &net, 1);
+    raw_send(&late, &m);
+    cr_expect_str_eq(joined_answer(&late), "too many ask to join: try again");
+    raw_close(&late);
+    struct peer_joined answer = {.refused = "no"};
+    for (uint32_t i = 0; i < STRANGERS_MAX / 2; i++) /* the others are never answered */
+        transport_answer_join(n->transport, n->joins[i], &answer);
+    n->join_count = 0;
+    raw_connect(&late, &net, 1);
+    raw_send(&late, &m);
+    TURN_UNTIL(n->join_count == 1);
+    transport_answer_join(n->transport, n->joins[0], &answer);
+    cr_expect_str_eq(joined_answer(&late), "no");
+    raw_close(&late);
+}
+
+Test(transport, a_joiner_that_gets_no_answer_is_let_go)
+{
+    net_init(&net, 2);
+    net_open(&net, 1);
+    struct raw r;
+    raw_connect(&r, &net, 1);
+    struct peer_message m = joining();
+    raw_send(&r, &m);
+    uint64_t since = uv_hrtime();
+    raw_wait_end(&r);
+    cr_expect_geq(uv_hrtime() - since, JOIN_NS - NS_PER_S);
+    struct peer_joined answer = {0};
+    transport_answer_join(net.nodes[1].transport, net.nodes[1].joins[0], &answer);
+    raw_close(&r);
+}
+
+Test(transport, a_joiner_that_makes_no_sense_is_told_so)
+{
+    net_init(&net, 2);
+    net_open(&net, 1);
+    struct peer_message other = joining(), newer = joining(), fine = joining();
+    other.join.cluster_id++;
+    newer.join.protocol_min = newer.join.protocol_max = PROTOCOL_MAX + 1;
+    struct raw r;
+    raw_connect(&r, &net, 1);
+    raw_send(&r, &other);
+    cr_expect_str_eq(joined_answer(&r), "another cluster answers at this address");
+    raw_close(&r);
+    raw_connect(&r, &net, 1);
+    raw_send(&r, &newer);
+    cr_expect_str_eq(joined_answer(&r), "no common protocol version: upgrade the older host");
+    raw_close(&r);
+    cr_expect_eq(net.nodes[1].join_count, 0);
+
+    struct peer_message hello = raw_hello(&net, 0);
+    raw_connect(&r, &net, 1);
+    raw_send(&r, &hello);
+    cr_assert_str_eq(next_answer(&r), "hello");
+    raw_send(&r, &fine); /* a member does not join */
+    raw_wait_end(&r);
+    cr_expect_eq(net.nodes[1].join_count, 0);
+    raw_close(&r);
+}
+
 /* ---- bad bytes ---- */
 
 Test(transport, bad_frames_end_the_connection)
@@ -685,6 +1130,31 @@ Test(transport, a_member_that_nobody_hears_is_not_relayed_to)
     }
     cr_expect_not(was_relayed);
     close_half_cut(&h);
+}
+
+Test(transport, a_relay_knows_members_by_id_whatever_seats_the_others_gave_them)
+{
+    net_init(&net, 3);
+    net.nodes[2].refuses = "not now";
+    net.nodes[2].admits = 2;
+    net_open(&net, 0);
+    net_open(&net, 2);
+    for (uint32_t i = 0; i < 3; i++)
+        net_seat(&net, i, MEMBERS_MAX);
+    net_seat(&net, 0, 2); /* what 1 thinks */
+    net_seat(&net, 9, 1);
+    net_seat(&net, 2, 0);
+    net_open(&net, 1);
+    TURN_UNTIL(is_relayed(0, 2) && is_relayed(2, 0));
+    struct peer_message m = numbered(7);
+    net_send(&net, 0, 4, &m);
+    net_send(&net, 2, 1, &m);
+    TURN_UNTIL(net.nodes[2].relayed[0] == 1 && net.nodes[0].relayed[2] == 1);
+    cr_expect_eq(net.nodes[0].received[0] + net.nodes[2].received[2], 0);
+
+    net_seat(&net, 2, MEMBERS_MAX); /* 1 no longer knows 0, nor hears it */
+    net_set_members(&net, 1);
+    TURN_UNTIL(!is_relayed(2, 0));
 }
 
 /* By member; those above are of nobody. */
