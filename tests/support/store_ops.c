@@ -137,6 +137,78 @@ struct fs_outcome op_reap(struct store_fixture *f, uint64_t chunks)
     return store_fixture_apply(f, &c);
 }
 
+struct fs_outcome op_invite(struct store_fixture *f, const char *name, uint8_t secret,
+                            uint64_t good_for_ns, bool is_voter, uint64_t replaces)
+{
+    uint8_t bytes[SECRET_SIZE];
+    memset(bytes, secret, sizeof bytes);
+    struct fs_command c = {
+        .op = FS_INVITE,
+        .name = name,
+        .name_size = (uint32_t)strlen(name),
+        .data = bytes,
+        .data_size = sizeof bytes,
+        .size = good_for_ns,
+        .mode = is_voter ? FS_INVITE_VOTER : 0,
+        .nonce = replaces,
+    };
+    return store_fixture_apply(f, &c);
+}
+
+struct fs_outcome op_join(struct store_fixture *f, uint64_t node, uint8_t secret, const char *name,
+                          const char *address)
+{
+    uint8_t bytes[SECRET_SIZE];
+    memset(bytes, secret, sizeof bytes);
+    struct fs_command c = {
+        .op = FS_JOIN,
+        .nonce = node,
+        .name = name,
+        .name_size = (uint32_t)strlen(name),
+        .new_name = address,
+        .new_name_size = (uint32_t)strlen(address),
+        .data = bytes,
+        .data_size = sizeof bytes,
+    };
+    return store_fixture_apply(f, &c);
+}
+
+struct fs_outcome op_promote(struct store_fixture *f, uint64_t node)
+{
+    struct fs_command c = {.op = FS_PROMOTE, .nonce = node};
+    return store_fixture_apply(f, &c);
+}
+
+struct fs_outcome op_replace(struct store_fixture *f, uint64_t voter, uint64_t learner)
+{
+    struct fs_command c = {.op = FS_REPLACE, .nonce = voter, .ino = learner};
+    return store_fixture_apply(f, &c);
+}
+
+struct fs_outcome op_remove(struct store_fixture *f, uint64_t node)
+{
+    struct fs_command c = {.op = FS_REMOVE, .nonce = node};
+    return store_fixture_apply(f, &c);
+}
+
+struct fs_outcome op_set_address(struct store_fixture *f, uint64_t node, const char *address)
+{
+    struct fs_command c = {
+        .op = FS_SET_ADDRESS,
+        .nonce = node,
+        .name = address,
+        .name_size = (uint32_t)strlen(address),
+    };
+    return store_fixture_apply(f, &c);
+}
+
+struct fs_outcome op_expire(struct store_fixture *f, uint64_t node, uint64_t epoch,
+                            uint64_t sequence)
+{
+    struct fs_command c = {.op = FS_SESSION_EXPIRE, .nonce = node, .ino = epoch, .size = sequence};
+    return store_fixture_apply(f, &c);
+}
+
 uint64_t made(struct fs_outcome o)
 {
     ASSERT(o.error == 0);

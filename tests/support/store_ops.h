@@ -30,6 +30,18 @@ struct fs_outcome op_removexattr(struct store_fixture *f, uint64_t ino, const ch
 struct fs_outcome op_forget(struct store_fixture *f, uint64_t ino);
 struct fs_outcome op_reap(struct store_fixture *f, uint64_t chunks);
 
+/* Members. The secret is 16 times the byte @secret. */
+struct fs_outcome op_invite(struct store_fixture *f, const char *name, uint8_t secret,
+                            uint64_t good_for_ns, bool is_voter, uint64_t replaces);
+struct fs_outcome op_join(struct store_fixture *f, uint64_t node, uint8_t secret, const char *name,
+                          const char *address);
+struct fs_outcome op_promote(struct store_fixture *f, uint64_t node);
+struct fs_outcome op_replace(struct store_fixture *f, uint64_t voter, uint64_t learner);
+struct fs_outcome op_remove(struct store_fixture *f, uint64_t node);
+struct fs_outcome op_set_address(struct store_fixture *f, uint64_t node, const char *address);
+struct fs_outcome op_expire(struct store_fixture *f, uint64_t node, uint64_t epoch,
+                            uint64_t sequence);
+
 /* The inode made; the operation must succeed. */
 uint64_t made(struct fs_outcome o);
 bool same_attr(struct fs_attr a, struct fs_attr b);

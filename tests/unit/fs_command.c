@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "tests/support/store_ops.h"
 
 static uint8_t bytes[COMMAND_SIZE_MAX + 1];
@@ -48,6 +49,27 @@ static const struct fs_command samples[] = {
     {.op = FS_REAP, .size = 100},
     {.op = FS_SESSION_OPEN, .nonce = 0x1234567890abcdef},
     {.op = FS_VERIFY, .nonce = 77},
+    {.op = FS_INVITE,
+     .name = "d",
+     .name_size = 1,
+     .mode = FS_INVITE_VOTER,
+     .size = UINT64_MAX,
+     .nonce = 3,
+     .data = "0123456789abcdef",
+     .data_size = SECRET_SIZE},
+    {.op = FS_JOIN,
+     .nonce = 9,
+     .name = "d",
+     .name_size = 1,
+     .new_name = "[::1]:7600",
+     .new_name_size = 10,
+     .data = "0123456789abcdef",
+     .data_size = SECRET_SIZE},
+    {.op = FS_PROMOTE, .nonce = 9},
+    {.op = FS_REPLACE, .nonce = 3, .ino = 9},
+    {.op = FS_REMOVE, .nonce = UINT64_MAX},
+    {.op = FS_SET_ADDRESS, .nonce = 9, .name = "1.2.3.4:7600", .name_size = 12},
+    {.op = FS_SESSION_EXPIRE, .nonce = 9, .ino = 2, .size = 1000},
 };
 
 static size_t encode_sample(size_t i)
@@ -157,6 +179,60 @@ Test(fs_command, with_a_name_too_long_decodes_so_that_the_answer_can_be_ENAMETOO
     cr_expect_eq(fs_command_decode(bytes, size, &out), 0);
 }
 
+/* What is sound once, wrong in one thing. */
+Test(fs_command, of_members_names_whom_and_what_it_can_hold)
+{
+    static const char long_text[] =
+        "0123456789012345678901234567890123456789012345678901234567890123";
+    static_assert(sizeof long_text - 1 == ADDRESS_MAX + 1, "one too long for an address");
+    static const char secret[] = "0123456789abcdef";
+    static const struct {
+        const char *what;
+        int rc;
+        struct fs_command c;
+    } cases[] = {
+#define INVITE .op = FS_INVITE, .name = long_text, .data = secret
+        {"the longest name", 0, {INVITE, .name_size = MEMBER_NAME_MAX, .data_size = SECRET_SIZE}},
+        {"a longer one", -EBADMSG, {INVITE, .name_size = MEMBER_NAME_MAX + 1, .data_size = 16}},
+        {"no name", -EBADMSG, {INVITE, .name_size = 0, .data_size = SECRET_SIZE}},
+        {"a short secret", -EBADMSG, {INVITE, .name_size = 1, .data_size = SECRET_SIZE - 1}},
+        {"no secret", -EBADMSG, {INVITE, .name_size = 1, .data_size = 0}},
+        {"another mode", -EBADMSG, {INVITE, .name_size = 1, .data_size = 16, .mode = 2}},
+#define JOIN .op = FS_JOIN, .name = long_text, .new_name = long_text, .data = secret
+        {"the longest address",
+         0,
+         {JOIN, .nonce = 1, .name_size = 31, .new_name_size = ADDRESS_MAX, .data_size = 16}},
+        {"a longer one",
+         -EBADMSG,
+         {JOIN, .nonce = 1, .name_size = 31, .new_name_size = ADDRESS_MAX + 1, .data_size = 16}},
+        {"a longer name",
+         -EBADMSG,
+         {JOIN, .nonce = 1, .name_size = 32, .new_name_size = 9, .data_size = 16}},
+        {"a long secret",
+         -EBADMSG,
+         {JOIN, .nonce = 1, .name_size = 31, .new_name_size = 9, .data_size = 17}},
+        {"nobody joins", -EBADMSG, {JOIN, .name_size = 31, .new_name_size = 9, .data_size = 16}},
+        {"nobody is promoted", -EBADMSG, {.op = FS_PROMOTE}},
+        {"nobody is removed", -EBADMSG, {.op = FS_REMOVE}},
+        {"nobody is replaced", -EBADMSG, {.op = FS_REPLACE, .ino = 1}},
+        {"nobody replaces", -EBADMSG, {.op = FS_REPLACE, .nonce = 1}},
+        {"nobody moves", -EBADMSG, {.op = FS_SET_ADDRESS, .name = "a", .name_size = 1}},
+        {"moves far",
+         -EBADMSG,
+         {.op = FS_SET_ADDRESS, .nonce = 1, .name = long_text, .name_size = ADDRESS_MAX + 1}},
+        {"nobody's session", -EBADMSG, {.op = FS_SESSION_EXPIRE, .ino = 1}},
+        {"no epoch", -EBADMSG, {.op = FS_SESSION_EXPIRE, .nonce = 1}},
+        {"nothing applied", 0, {.op = FS_SESSION_EXPIRE, .nonce = 1, .ino = 1}},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        size_t size = fs_command_encode(&cases[i].c, bytes, sizeof bytes);
+        struct fs_command out;
+        cr_assert_gt(size, 0);
+        cr_expect_eq(fs_command_decode(bytes, size, &out), cases[i].rc, "%s: %s",
+                     fs_op_name(cases[i].c.op), cases[i].what);
+    }
+}
+
 Test(fs_command, holds_the_largest_write_and_no_larger_one)
 {
     static uint8_t data[WRITE_SIZE_MAX + 1];
@@ -187,7 +263,11 @@ static const struct fs_outcome outcomes[] = {
               .gid = 11,
               .rdev = 12},
      .offset = UINT64_MAX,
-     .epoch = 13},
+     .epoch = 13,
+     .verdict = UINT32_MAX,
+     .from = UINT64_MAX},
+    {.verdict = MEMBERSHIP_BUSY},
+    {.from = 1234},
 };
 
 Test(fs_outcome, comes_back_as_it_was_encoded)
@@ -202,6 +282,8 @@ Test(fs_outcome, comes_back_as_it_was_encoded)
         cr_expect(same_attr(out.attr, outcomes[i].attr));
         cr_expect_eq(out.offset, outcomes[i].offset);
         cr_expect_eq(out.epoch, outcomes[i].epoch);
+        cr_expect_eq(out.verdict, outcomes[i].verdict);
+        cr_expect_eq(out.from, outcomes[i].from);
         for (size_t less = 0; less < size; less++)
             cr_expect_eq(fs_outcome_decode(room, less, &out), -EBADMSG);
     }
