@@ -55,6 +55,23 @@ static void fill_page(const struct acceptor *a, struct message *m, struct outbox
     }
 }
 
+/* Promised early: the candidate must know the read leases that the released leader had out. */
+static void add_readers(const struct acceptor *a, struct message *m, uint64_t now_ns,
+                        struct outbox *o)
+{
+    if (!lease_is_released(&a->lease, now_ns))
+        return;
+    for (uint32_t i = 0; i < a->lease.reader_count; i++) {
+        const struct lease_reader *r = &a->lease.readers[i];
+        if (r->until_ns <= now_ns)
+            continue;
+        struct holder *added =
+            outbox_add_holder(o, (struct holder){r->node, r->life, r->until_ns - now_ns});
+        if (m->p1b.holder_count++ == 0)
+            m->p1b.holders = added;
+    }
+}
+
 void acceptor_on_p1a(struct acceptor *a, uint32_t from, const struct message *m, uint64_t decided,
                      uint64_t now_ns, struct outbox *o)
 {
@@ -69,8 +86,10 @@ void acceptor_on_p1a(struct acceptor *a, uint32_t from, const struct message *m,
                                      .promised = a->promised,
                                      .slot_first = m->p1a.slot_first,
                                      .collected = decided}};
-    if (ballot_cmp(asked, a->promised) == 0)
+    if (ballot_cmp(asked, a->promised) == 0) {
         fill_page(a, &answer, o);
+        add_readers(a, &answer, now_ns, o);
+    }
     outbox_send_after_persists(o, UINT32_C(1) << from, &answer);
 }
 

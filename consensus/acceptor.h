@@ -32,7 +32,7 @@ bool acceptor_would_promise(const struct acceptor *a, struct ballot ballot, uint
 /* Promise @ballot, if nothing speaks against it; one PERSIST. */
 bool acceptor_promise(struct acceptor *a, struct ballot ballot, uint64_t now_ns, struct outbox *o);
 
-/* @from: member index of the candidate. @decided: slots <= it are decided as far as this node
+/* @from: seat of the candidate. @decided: slots <= it are decided as far as this node
  * knows, in order, and are not reported. Answers at most one page; silence is an answer that is to
  * come. */
 void acceptor_on_p1a(struct acceptor *a, uint32_t from, const struct message *m, uint64_t decided,

@@ -43,4 +43,15 @@ static inline bool configuration_is_majority(uint32_t mask, uint32_t voters)
 bool configuration_is_majority_for(const struct configuration *c, uint32_t mask, uint64_t first,
                                    uint64_t last);
 
+/* The slots that a node could propose in, and the configuration they are governed by. */
+struct in_play {
+    const struct configuration *configuration;
+    uint64_t first, last;
+};
+
+static inline bool in_play_is_majority(const struct in_play *p, uint32_t mask)
+{
+    return configuration_is_majority_for(p->configuration, mask, p->first, p->last);
+}
+
 #endif

@@ -12,6 +12,11 @@ void intake_clear(struct intake *in)
     memset(in->taken, 0, sizeof in->taken);
 }
 
+void intake_forget(struct intake *in, uint32_t origin)
+{
+    memset(in->taken[origin], 0, sizeof in->taken[origin]);
+}
+
 /* False when it was taken before. A session's open numbers lie within SESSION_OPEN_MAX of each
  * other, so each has a place of its own; a session open (sequence 0) is not remembered. */
 static bool remember(struct intake *in, uint32_t origin, const struct command *c)

@@ -21,6 +21,8 @@ struct intake {
 };
 
 void intake_clear(struct intake *in);
+/* Another node has the seat @origin now. */
+void intake_forget(struct intake *in, uint32_t origin);
 void intake_put(struct intake *in, uint32_t origin, struct command *command);
 /* The oldest, borrowed; NULL when empty. */
 struct command *intake_peek(const struct intake *in);

@@ -8,18 +8,18 @@
 static_assert(WINDOW <= SLOTS_HELD_MAX, "the proposals of a window fit the table");
 static_assert(2 * WINDOW <= EFFECTS_PVALUES_MAX, "a step sends each proposal at most twice");
 
-void leader_init(struct leader *l, struct pvalue_table *proposals, uint32_t member_count)
+void leader_init(struct leader *l, struct pvalue_table *proposals)
 {
     memset(l, 0, sizeof *l);
     l->proposals = proposals;
-    l->member_count = member_count;
 }
 
 void leader_stop(struct leader *l)
 {
     l->active = false;
     l->is_serving = false;
-    l->lease_until_ns = 0;
+    l->lease_before_ns = l->lease_after_ns = 0;
+    read_holders_clear(&l->holders);
     intake_clear(&l->intake);
 }
 
@@ -31,7 +31,7 @@ static void send_heartbeat(struct leader *l, const struct leader_view *v, struct
                         .heartbeat = {.ballot = l->ballot,
                                       .sent_ns = v->now_ns,
                                       .decided_through = v->decided,
-                                      .collect_through = v->collect_through}};
+                                      .collect_through = leader_collect_through(l, o->everyone)}};
     outbox_send(o, o->everyone, &m);
 }
 
@@ -51,13 +51,48 @@ void leader_start(struct leader *l, struct ballot ballot, uint64_t collected, ui
     l->announced = v->decided;
     l->time_ns = time_ns;
     l->unanswered = 0;
-    l->lease_until_ns = 0;
+    l->lease_before_ns = l->lease_after_ns = 0;
     lease_reset(&l->lease);
-    wall_init(&l->wall, l->member_count);
+    read_holders_clear(&l->holders);
+    wall_init(&l->wall);
     memset(l->members_decided, 0, sizeof l->members_decided);
     memset(l->members_checkpointed, 0, sizeof l->members_checkpointed);
     intake_clear(&l->intake);
     send_heartbeat(l, v, o); /* the leases and the clocks */
+}
+
+static void raise(uint64_t *value, uint64_t to)
+{
+    if (to > *value)
+        *value = to;
+}
+
+void leader_on_report(struct leader *l, uint64_t collected, uint64_t reported)
+{
+    raise(&l->collected, collected);
+    raise(&l->adopted, collected);
+    raise(&l->adopted, reported);
+}
+
+static void count_leases(struct leader *l, const struct configuration *c)
+{
+    l->lease_before_ns = lease_majority_until_ns(&l->lease, c->voters_before);
+    l->lease_after_ns = lease_majority_until_ns(&l->lease, c->voters);
+}
+
+void leader_configure(struct leader *l, uint32_t changed, const struct leader_view *v)
+{
+    for (uint32_t seats = changed; seats != 0; seats &= seats - 1) {
+        uint32_t i = (uint32_t)__builtin_ctz(seats);
+        l->members_decided[i] = l->members_checkpointed[i] = 0;
+        lease_forget(&l->lease, i);
+        wall_forget(&l->wall, i);
+        intake_forget(&l->intake, i);
+        read_holders_forget(&l->holders, i);
+    }
+    for (uint32_t i = 0; changed != 0 && i < WINDOW; i++)
+        l->commanders[i].votes &= ~changed;
+    count_leases(l, v->configuration);
 }
 
 void leader_on_p2b(struct leader *l, uint32_t from, const struct message *m)
@@ -69,56 +104,131 @@ void leader_on_p2b(struct leader *l, uint32_t from, const struct message *m)
     }
 }
 
-const struct pvalue *leader_decision(const struct leader *l, uint64_t slot)
+/* Once @slot is decided, the voters of the next one could elect another leader, which decides that
+ * one although a read lease is out: unless they are bound to this leader for as long. Where the
+ * voters stay the same they are: by the leases that a read lease ends within, and a new leader is
+ * told of those that it inherits. */
+static bool is_next_bound(const struct leader *l, uint64_t slot, const struct leader_view *v)
+{
+    const struct configuration *c = v->configuration;
+    bool is_known = slot < v->applied + WINDOW; /* who governs the next */
+    if (is_known && slot + 1 != c->from)
+        return true;
+    uint64_t last_ns = read_holders_last_ns(&l->holders, v->now_ns);
+    if (last_ns == 0)
+        return true;
+    return is_known && configuration_is_majority(v->promised, c->voters) &&
+           l->lease_after_ns >= last_ns;
+}
+
+const struct pvalue *leader_decision(struct leader *l, uint64_t slot, const struct leader_view *v,
+                                     struct outbox *o)
 {
     if (slot >= l->slot_in || slot <= l->proposals->base)
         return NULL;
-    uint32_t votes = (uint32_t)__builtin_popcount(l->commanders[slot % WINDOW].votes);
-    if (votes <= l->member_count / 2)
+    uint32_t votes = l->commanders[slot % WINDOW].votes;
+    if (!configuration_is_majority(votes, configuration_voters(v->configuration, slot)))
+        return NULL;
+    if (!read_holders_permit(&l->holders, slot, v->now_ns, o) || !is_next_bound(l, slot, v))
         return NULL;
     return pvalue_table_get(l->proposals, slot);
 }
 
-static void raise(uint64_t *value, uint64_t to)
-{
-    if (to > *value)
-        *value = to;
-}
-
 void leader_on_heartbeat_ack(struct leader *l, uint32_t from, const struct message *m,
-                             uint64_t now_ns)
+                             const struct leader_view *v)
 {
     raise(&l->members_decided[from], m->heartbeat_ack.decided_through);
     raise(&l->members_checkpointed[from], m->heartbeat_ack.checkpointed);
-    wall_heard(&l->wall, from, m->heartbeat_ack.wall_ns, now_ns);
+    wall_heard(&l->wall, from, m->heartbeat_ack.wall_ns, v->now_ns);
     if (!m->heartbeat_ack.granted)
         return;
     lease_granted(&l->lease, from, m->heartbeat_ack.sent_ns);
-    uint64_t until_ns = lease_majority_until_ns(&l->lease, l->member_count);
-    if (until_ns <= l->lease_until_ns)
-        return;
-    l->lease_until_ns = until_ns;
-    l->unanswered = 0;
+    uint64_t before_ns = leader_lease_until_ns(l, v);
+    count_leases(l, v->configuration);
+    if (leader_lease_until_ns(l, v) > before_ns)
+        l->unanswered = 0;
 }
 
-bool leader_is_ready(const struct leader *l, uint64_t decided)
+uint64_t leader_lease_until_ns(const struct leader *l, const struct leader_view *v)
 {
-    return decided >= l->adopted;
+    uint64_t from = v->configuration->from;
+    if (v->decided + 1 >= from)
+        return l->lease_after_ns;
+    bool is_across = l->slot_in >= from && l->lease_after_ns < l->lease_before_ns;
+    return is_across ? l->lease_after_ns : l->lease_before_ns;
+}
+
+bool leader_is_ready(const struct leader *l, const struct leader_view *v)
+{
+    /* The voters of the first undecided slot are known, and a majority of them promised: no leader
+     * before this one can still decide it, and what one did decide was reported. */
+    uint64_t next = v->decided + 1;
+    return v->decided >= l->adopted && next <= v->applied + WINDOW &&
+           configuration_is_majority(v->promised, configuration_voters(v->configuration, next));
 }
 
 bool leader_may_serve(const struct leader *l, const struct leader_view *v)
 {
-    return l->active && leader_is_ready(l, v->decided) && v->now_ns < l->lease_until_ns;
+    return l->active && leader_is_ready(l, v) && v->now_ns < leader_lease_until_ns(l, v);
 }
 
-uint64_t leader_collect_through(const struct leader *l)
+static bool has_vote_at_last(const struct leader_view *v)
+{
+    return v->configuration->voters & UINT32_C(1) << v->self;
+}
+
+bool leader_is_done(const struct leader_view *v)
+{
+    return !has_vote_at_last(v) && v->decided + 1 >= v->configuration->from;
+}
+
+uint64_t leader_collect_through(const struct leader *l, uint32_t everyone)
 {
     uint64_t lowest = UINT64_MAX;
-    for (uint32_t i = 0; i < l->member_count; i++) {
-        if (l->members_checkpointed[i] < lowest)
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
+        if ((everyone & UINT32_C(1) << i) && l->members_checkpointed[i] < lowest)
             lowest = l->members_checkpointed[i];
     }
     return lowest;
+}
+
+/* ---- read leases ---- */
+
+/* It would make every decision wait until it has what it lacks. */
+static bool is_far_behind(const struct leader *l, uint32_t member, uint64_t life, uint64_t decided)
+{
+    const struct read_holder *r = &l->holders.at[member];
+    uint64_t has = l->members_decided[member];
+    if (r->life == life && r->acked > has)
+        has = r->acked;
+    return has + ENTRIES_MAX < decided;
+}
+
+void leader_on_lease_ask(struct leader *l, uint32_t from, const struct message *m,
+                         const struct leader_view *v, struct outbox *o)
+{
+    if (from == v->self || !leader_may_serve(l, v))
+        return;
+    uint64_t life = m->lease_ask.life;
+    if (is_far_behind(l, from, life, v->decided) ||
+        !read_holders_may_have(&l->holders, from, v->now_ns))
+        return;
+    uint64_t left_ns =
+        read_holders_grant(&l->holders, from, life, leader_lease_until_ns(l, v), v->now_ns);
+    if (left_ns == 0)
+        return;
+    uint64_t bound = l->adopted; /* decided, as it is ready */
+    if (l->slot_in - 1 > bound)
+        bound = l->slot_in - 1;
+    if (v->decided > bound)
+        bound = v->decided;
+    struct message answer = {.kind = MESSAGE_LEASE_GRANT,
+                             .lease_grant = {.ballot = l->ballot,
+                                             .life = life,
+                                             .sent_ns = m->lease_ask.sent_ns,
+                                             .left_ns = left_ns,
+                                             .bound = bound}};
+    outbox_send(o, UINT32_C(1) << from, &answer);
 }
 
 /* ---- commanders ---- */
@@ -159,7 +269,9 @@ static uint32_t overdue(const struct leader *l, uint64_t slot, uint64_t now_ns, 
     const struct commander *c = &l->commanders[slot % WINDOW];
     uint64_t wait_ns =
         RETRY_NS << (c->tries < 4 ? c->tries - 1 : 3); /* a slow disk needs no more load */
-    return now_ns < c->sent_ns + wait_ns ? 0 : everyone & ~c->votes;
+    if (now_ns < c->sent_ns + wait_ns)
+        return 0;
+    return everyone & (~c->votes | read_holders_lacking(&l->holders, slot, now_ns));
 }
 
 static void send_overdue(struct leader *l, const struct leader_view *v, struct outbox *o)
@@ -219,14 +331,15 @@ static bool has_room(const struct leader *l, const struct command *c)
 /* Own and forwarded commands take turns. False when nothing waits, or it does not fit. */
 static bool propose_new(struct leader *l, const struct leader_view *v, struct requests *own)
 {
+    uint32_t voters = configuration_voters(v->configuration, l->slot_in);
     struct command *mine = requests_peek(own), *theirs = intake_peek(&l->intake);
     bool is_forwarded = theirs && (l->takes_forwarded || !mine);
     struct command *c = is_forwarded ? theirs : mine;
-    if (!c || !wall_is_known(&l->wall) || !has_room(l, c))
+    if (!c || !wall_is_known(&l->wall, voters) || !has_room(l, c))
         return false;
     l->takes_forwarded = !is_forwarded;
 
-    uint64_t time_ns = wall_bounded(&l->wall, v->wall_ns, v->now_ns);
+    uint64_t time_ns = wall_bounded(&l->wall, voters, v->wall_ns, v->now_ns);
     propose(l, c, time_ns > l->time_ns ? time_ns : l->time_ns + 1);
     if (is_forwarded)
         intake_drop(&l->intake);
@@ -235,16 +348,32 @@ static bool propose_new(struct leader *l, const struct leader_view *v, struct re
     return true;
 }
 
+/* R5; a majority of those who govern slot_in promised the ballot and reported; and who has no vote
+ * from the change on leaves the slots after it to another. */
+static bool may_propose(const struct leader *l, const struct leader_view *v)
+{
+    const struct configuration *c = v->configuration;
+    if (l->slot_in > v->applied + WINDOW)
+        return false;
+    if (!configuration_is_majority(v->promised, configuration_voters(c, l->slot_in)))
+        return false;
+    return l->slot_in < c->from || has_vote_at_last(v);
+}
+
 static void fill_window(struct leader *l, const struct leader_view *v, struct requests *own)
 {
     if (v->decided < l->collected)
         return; /* catching up: what was collected is decided, though not known here */
     if (l->slot_in <= v->decided)
-        l->slot_in = v->decided + 1;            /* fetched past it */
-    while (l->slot_in <= v->applied + WINDOW) { /* R5 */
+        l->slot_in = v->decided + 1; /* fetched past it */
+    while (may_propose(l, v)) {
         if (l->slot_in <= l->adopted)
             propose_adopted(l);
-        else if (!propose_new(l, v, own))
+        else if (propose_new(l, v, own))
+            continue;
+        else if (l->slot_in <= v->configuration->from)
+            propose(l, command_noop(), l->time_ns); /* so that the change governs soon */
+        else
             break;
     }
 }

@@ -24,12 +24,23 @@ bool lease_give(struct lease_given *l, struct ballot ballot, uint64_t now_ns)
     return true;
 }
 
-void lease_release(struct lease_given *l, struct ballot ballot, struct ballot successor)
+void lease_release(struct lease_given *l, const struct message *m, uint64_t now_ns)
 {
-    if (ballot_cmp(l->ballot, ballot) != 0)
+    if (l->released || ballot_cmp(l->ballot, m->release.ballot) != 0)
         return;
     l->released = true;
-    l->successor = successor;
+    l->successor = m->release.successor;
+    l->reader_count = 0;
+    for (uint32_t i = 0; i < m->release.holder_count && i < MEMBERS_MAX; i++) {
+        const struct holder *h = &m->release.holders[i];
+        l->readers[l->reader_count++] =
+            (struct lease_reader){h->node, h->life, now_ns + lease_waited_ns(h->left_ns)};
+    }
+}
+
+bool lease_is_released(const struct lease_given *l, uint64_t now_ns)
+{
+    return l->released && is_running(l, now_ns);
 }
 
 void lease_reset(struct lease_held *l)
@@ -44,14 +55,22 @@ void lease_granted(struct lease_held *l, uint32_t member, uint64_t sent_ns)
         l->until_ns[member] = until_ns;
 }
 
-uint64_t lease_majority_until_ns(const struct lease_held *l, uint32_t member_count)
+void lease_forget(struct lease_held *l, uint32_t member)
+{
+    l->until_ns[member] = 0;
+}
+
+uint64_t lease_majority_until_ns(const struct lease_held *l, uint32_t voters)
 {
     uint64_t sorted[MEMBERS_MAX]; /* descending */
-    for (uint32_t i = 0; i < member_count; i++) {
-        uint32_t at = i;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
+        if (!(voters & UINT32_C(1) << i))
+            continue;
+        uint32_t at = count++;
         for (; at > 0 && sorted[at - 1] < l->until_ns[i]; at--)
             sorted[at] = sorted[at - 1];
         sorted[at] = l->until_ns[i];
     }
-    return sorted[member_count / 2];
+    return count == 0 ? 0 : sorted[count / 2];
 }

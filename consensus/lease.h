@@ -7,25 +7,40 @@
 #define CONSENSUS_LEASE_H
 
 #include "base/limits.h"
-#include "consensus/ballot.h"
+#include "consensus/message.h"
 #include "consensus/paxos.h"
 
 #define LEASE_GIVEN_NS   (LEASE_NS / 100 * (100 + CLOCK_RATE_ERROR_PERCENT))
 #define LEASE_COUNTED_NS (LEASE_NS / 100 * (100 - CLOCK_RATE_ERROR_PERCENT))
+
+/* @ns of another node's clock, on the safe side when this node waits for its end. */
+static inline uint64_t lease_waited_ns(uint64_t ns)
+{
+    return ns + ns / 100 * CLOCK_RATE_ERROR_PERCENT + 100;
+}
+
+/* A read lease that is out, until when by this node's clock. */
+struct lease_reader {
+    uint64_t node, life, until_ns;
+};
 
 /* The acceptor's side. Not durable: a restarted acceptor is silent instead. */
 struct lease_given {
     struct ballot ballot; /* bottom: never given */
     uint64_t until_ns;
     bool released;           /* its leader gave it up ... */
-    struct ballot successor; /* ... in favour of this ballot, or any higher one */
+    struct ballot successor; /* ... in favour of this ballot, or any higher one, ... */
+    uint32_t reader_count;   /* ... which must respect the read leases that were out */
+    struct lease_reader readers[MEMBERS_MAX];
 };
 
 /* May a ballot other than the lease's be promised, as far as the lease goes? */
 bool lease_permits(const struct lease_given *l, struct ballot ballot, uint64_t now_ns);
 /* Give or renew; false when another ballot's lease is still running. */
 bool lease_give(struct lease_given *l, struct ballot ballot, uint64_t now_ns);
-void lease_release(struct lease_given *l, struct ballot ballot, struct ballot successor);
+void lease_release(struct lease_given *l, const struct message *m, uint64_t now_ns);
+/* It was released and would still run: a promise now comes early. */
+bool lease_is_released(const struct lease_given *l, uint64_t now_ns);
 
 /* The leader's side. */
 struct lease_held {
@@ -35,7 +50,8 @@ struct lease_held {
 void lease_reset(struct lease_held *l);
 /* The heartbeat sent at @sent_ns was granted by @member. */
 void lease_granted(struct lease_held *l, uint32_t member, uint64_t sent_ns);
-/* Until when a majority's leases run. */
-uint64_t lease_majority_until_ns(const struct lease_held *l, uint32_t member_count);
+void lease_forget(struct lease_held *l, uint32_t member);
+/* Until when the leases of a majority of @voters run. */
+uint64_t lease_majority_until_ns(const struct lease_held *l, uint32_t voters);
 
 #endif

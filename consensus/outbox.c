@@ -80,6 +80,14 @@ uint64_t *outbox_add_slot(struct outbox *o, uint64_t slot)
     return s;
 }
 
+struct holder *outbox_add_holder(struct outbox *o, struct holder holder)
+{
+    ASSERT(o->out->holder_count < EFFECTS_HOLDERS_MAX);
+    struct holder *h = &o->out->holders[o->out->holder_count++];
+    *h = holder;
+    return h;
+}
+
 void outbox_decide(struct outbox *o, const struct pvalue *pvalue)
 {
     struct effect *e = add(o, EFFECT_DECIDE);
@@ -106,6 +114,11 @@ void outbox_fetch(struct outbox *o, uint32_t to, uint64_t after, uint64_t first,
 void outbox_collect(struct outbox *o, uint64_t slot)
 {
     add(o, EFFECT_COLLECT)->collect.slot = slot;
+}
+
+void outbox_snapshot(struct outbox *o, uint32_t from)
+{
+    add(o, EFFECT_SNAPSHOT)->snapshot.from = from;
 }
 
 void outbox_note(struct outbox *o, enum note_kind kind, struct ballot ballot, uint64_t slot)

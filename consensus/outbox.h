@@ -10,7 +10,7 @@
 struct outbox {
     struct effects *out; /* of the current step */
     uint64_t persists;   /* number of the newest PERSIST */
-    uint32_t everyone;   /* mask of all members, oneself included */
+    uint32_t everyone;   /* mask of all with a seat, oneself included */
     uint32_t others;     /* ... without oneself */
 };
 
@@ -31,11 +31,13 @@ void outbox_send_after(struct outbox *o, uint32_t to, uint64_t number, const str
 struct pvalue *outbox_add_pvalue(struct outbox *o, const struct pvalue *pvalue);
 struct command **outbox_add_command(struct outbox *o, struct command *command);
 uint64_t *outbox_add_slot(struct outbox *o, uint64_t slot);
+struct holder *outbox_add_holder(struct outbox *o, struct holder holder);
 
 void outbox_decide(struct outbox *o, const struct pvalue *pvalue);
 void outbox_read_ready(struct outbox *o, uint64_t read, uint64_t slot);
 void outbox_fetch(struct outbox *o, uint32_t to, uint64_t after, uint64_t first, uint64_t last);
 void outbox_collect(struct outbox *o, uint64_t slot);
+void outbox_snapshot(struct outbox *o, uint32_t from);
 void outbox_note(struct outbox *o, enum note_kind kind, struct ballot ballot, uint64_t slot);
 
 #endif

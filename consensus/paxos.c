@@ -37,22 +37,21 @@ struct paxos *paxos_init(void *memory, const struct paxos_config *config,
     p->config = *config;
     p->configuration = config->configuration;
     p->self = configuration_seat(&p->configuration, config->node);
-    ASSERT(p->self < MEMBERS_MAX);
-    uint32_t count = (uint32_t)__builtin_popcount(configuration_everyone(&p->configuration));
-    p->member_count = count;
     p->now_ns = now_ns;
-    p->leader_index = count;
-    p->box.everyone = (UINT32_C(1) << count) - 1;
+    p->leader_index = MEMBERS_MAX;
+    p->box.everyone = configuration_everyone(&p->configuration);
     p->box.others = p->box.everyone & ~(UINT32_C(1) << p->self);
     p->held.base = p->proposals.base = recovered->applied;
 
     /* Alone, a node's only leader ever was itself, and that life has ended. */
-    bool is_silent = !fresh && count > 1;
+    bool is_silent = !fresh && p->box.others != 0;
     acceptor_init(&p->acceptor, &p->held, recovered->promised,
                   is_silent ? now_ns + LEASE_GIVEN_NS : 0);
-    scout_init(&p->scout, &p->proposals, count);
-    leader_init(&p->leader, &p->proposals, count);
-    replica_init(&p->replica, &p->held, count, p->self);
+    scout_init(&p->scout, &p->proposals);
+    leader_init(&p->leader, &p->proposals);
+    replica_init(&p->replica, &p->held, p->self);
+    p->replica.is_blank = config->is_blank;
+    read_lease_init(&p->lease, config->life);
     p->replica.decided = p->replica.applied = p->replica.hinted = recovered->applied;
     p->replica.checkpointed = recovered->checkpointed;
     p->replica.time_ns = recovered->time_ns;
@@ -92,6 +91,8 @@ static void on_p2a(struct paxos *p, uint32_t from, const struct message *m)
     for (uint32_t i = 0; i < m->p2a.count; i++)
         replica_hint_for(&p->replica, m->p2a.pvalues[i].slot, &p->box);
     acceptor_on_p2a(&p->acceptor, from, m, p->replica.decided, &p->box);
+    if (p->configuration.members[from] == m->p2a.ballot.leader)
+        read_lease_on_p2a(&p->lease, m);
     replica_on_decided(&p->replica, from, m->p2a.ballot, m->p2a.decided_through, &p->box);
 }
 
@@ -130,7 +131,8 @@ static void on_heartbeat_ack(struct paxos *p, uint32_t from, const struct messag
     paxos_saw_round(p, m->heartbeat_ack.promised);
     if (!paxos_leads(p) || ballot_cmp(m->heartbeat_ack.ballot, p->leader.ballot) != 0)
         return;
-    leader_on_heartbeat_ack(&p->leader, from, m, p->now_ns);
+    struct leader_view v = paxos_leader_view(p);
+    leader_on_heartbeat_ack(&p->leader, from, m, &v);
     replica_on_others_decided(&p->replica, from, m->heartbeat_ack.decided_through);
     election_on_preemption(p, m->heartbeat_ack.promised);
 }
@@ -155,9 +157,35 @@ static void on_read(struct paxos *p, uint32_t from, const struct message *m)
     outbox_send(&p->box, UINT32_C(1) << from, &answer);
 }
 
+static void on_lease_ask(struct paxos *p, uint32_t from, const struct message *m)
+{
+    if (!paxos_leads(p) || ballot_cmp(m->lease_ask.ballot, p->leader.ballot) != 0)
+        return;
+    struct leader_view v = paxos_leader_view(p);
+    leader_on_lease_ask(&p->leader, from, m, &v, &p->box);
+}
+
+static void on_lease_grant(struct paxos *p, uint32_t from, const struct message *m)
+{
+    election_follow(p, from, m->lease_grant.ballot);
+    bool is_followed = p->leader_index == from && from != p->self &&
+                       ballot_cmp(p->following, m->lease_grant.ballot) == 0;
+    if (is_followed)
+        read_lease_on_grant(&p->lease, m, p->now_ns, &p->box);
+}
+
+static void on_lease_ack(struct paxos *p, uint32_t from, const struct message *m)
+{
+    if (!paxos_leads(p) || ballot_cmp(m->lease_ack.ballot, p->leader.ballot) != 0)
+        return;
+    read_holders_on_ack(&p->leader.holders, from, m->lease_ack.life, m->lease_ack.through,
+                        p->now_ns);
+}
+
 static void on_message(struct paxos *p, uint32_t from, const struct message *m)
 {
-    if (from >= p->member_count)
+    if (from >= MEMBERS_MAX ||
+        p->configuration.members[from] == 0) /* the sender has no seat here */
         return;
     p->heard_ns[from] = p->now_ns;
     switch (m->kind) {
@@ -197,11 +225,17 @@ static void on_message(struct paxos *p, uint32_t from, const struct message *m)
         replica_on_fetch(&p->replica, from, m, &p->box);
         break;
     case MESSAGE_DECISIONS:
-        replica_on_decisions(&p->replica, m, &p->box);
+        replica_on_decisions(&p->replica, from, m, &p->box);
         break;
     case MESSAGE_LEASE_ASK:
+        on_lease_ask(p, from, m);
+        break;
     case MESSAGE_LEASE_GRANT:
+        on_lease_grant(p, from, m);
+        break;
     case MESSAGE_LEASE_ACK:
+        on_lease_ack(p, from, m);
+        break;
     case MESSAGE_KIND_COUNT:
         break;
     }
@@ -223,6 +257,20 @@ static void on_tick(struct paxos *p)
     if (!paxos_leads(p) && p->now_ns > 4 * RETRY_NS)
         requests_resend_old(&p->replica.requests, p->now_ns - 4 * RETRY_NS);
     replica_hint(&p->replica, p->now_ns, &p->box);
+    read_lease_on_tick(&p->lease, p->now_ns, &p->box);
+}
+
+static void on_installed(struct paxos *p, const struct event *event)
+{
+    uint64_t slot = event->installed.slot;
+    if (p->role != ROLE_FOLLOWER)
+        election_resign(p);
+    replica_on_installed(&p->replica, slot, event->installed.time_ns, &p->box);
+    pvalue_table_advance(&p->held, slot);
+    pvalue_table_advance(&p->proposals, slot);
+    collect(p, slot);
+    read_lease_drop(&p->lease, &p->box);
+    paxos_configure(p, event->installed.configuration);
 }
 
 static void note_serving(struct paxos *p, bool is_serving)
@@ -244,18 +292,38 @@ static void flush_leader(struct paxos *p)
         reader_serve(&p->reader, p->replica.decided, &p->box);
 }
 
+/* At once: what is held is pending already, though not yet on disk. */
+static void acknowledge(struct paxos *p)
+{
+    uint32_t leader = configuration_seat(&p->configuration, p->lease.ack_ballot.leader);
+    if (leader < MEMBERS_MAX && leader != p->self)
+        read_lease_acknowledge(&p->lease, &p->held, p->replica.decided, leader, &p->box);
+}
+
 static void on_flush(struct paxos *p)
 {
     if (paxos_leads(p)) {
         flush_leader(p);
-    } else if (p->leader_index < p->member_count) {
+    } else if (p->leader_index < MEMBERS_MAX) {
         replica_forward(&p->replica, p->leader_index, p->now_ns, &p->box);
         reader_flush(&p->reader, p->leader_index, p->now_ns, &p->box);
+        if (!replica_needs_snapshot(&p->replica))
+            read_lease_ask(&p->lease, p->leader_index, p->following, p->now_ns, &p->box);
     }
-    uint32_t asker = paxos_member(p, p->acceptor.answer_ballot.leader);
-    if (asker < p->member_count)
+    acknowledge(p);
+    uint32_t asker = configuration_seat(&p->configuration, p->acceptor.answer_ballot.leader);
+    if (asker < MEMBERS_MAX)
         acceptor_flush(&p->acceptor, asker, &p->box);
     replica_fetch(&p->replica, p->leader_index, p->now_ns, &p->box);
+}
+
+/* The next decision this node may conclude as the leader; NULL: none. */
+static const struct pvalue *next_decision(struct paxos *p)
+{
+    if (!paxos_leads(p) || p->leader.slot_in <= p->replica.decided + 1)
+        return NULL;
+    struct leader_view v = paxos_leader_view(p);
+    return leader_decision(&p->leader, p->replica.decided + 1, &v, &p->box);
 }
 
 /* What several events can make true. */
@@ -263,12 +331,18 @@ static void conclude(struct paxos *p)
 {
     replica_advance(&p->replica, &p->box);
     const struct pvalue *chosen;
-    while (paxos_leads(p) &&
-           (chosen = leader_decision(&p->leader, p->replica.decided + 1)) != NULL) {
+    while ((chosen = next_decision(p)) != NULL) {
         struct pvalue decided = *chosen;
         replica_decide(&p->replica, &decided, &p->box);
     }
     election_check_promise(p);
+}
+
+/* Without a seat a node only hears what its own store did. */
+static bool is_for_members(enum event_kind kind)
+{
+    return kind == EVENT_TICK || kind == EVENT_MESSAGE || kind == EVENT_FLUSH ||
+           kind == EVENT_HANDOVER;
 }
 
 void paxos_step(struct paxos *p, const struct event *event, struct effects *out)
@@ -278,6 +352,8 @@ void paxos_step(struct paxos *p, const struct event *event, struct effects *out)
     p->wall_ns = event->wall_ns;
     p->box.out = out;
     replica_advance(&p->replica, &p->box); /* what a restart found decided */
+    if (!paxos_has_seat(p) && is_for_members(event->kind))
+        return;
     switch (event->kind) {
     case EVENT_TICK:
         on_tick(p);
@@ -301,16 +377,20 @@ void paxos_step(struct paxos *p, const struct event *event, struct effects *out)
         election_hand_over(p);
         break;
     case EVENT_CONFIGURE:
+        paxos_configure(p, event->configure);
+        break;
     case EVENT_INSTALLED:
+        on_installed(p, event);
         break;
     }
-    conclude(p);
+    if (paxos_has_seat(p))
+        conclude(p);
 }
 
 void paxos_view(const struct paxos *p, struct paxos_view *view)
 {
     struct leader_view v = paxos_leader_view(p);
-    bool has_leader = p->leader_index < p->member_count;
+    bool has_leader = p->leader_index < MEMBERS_MAX;
     *view = (struct paxos_view){
         .role = p->role,
         .ballot = p->following,
@@ -319,16 +399,23 @@ void paxos_view(const struct paxos *p, struct paxos_view *view)
         .decided = p->replica.decided,
         .applied = p->replica.applied,
         .slot_in = paxos_leads(p) ? p->leader.slot_in : 0,
-        .serving_until_ns = leader_may_serve(&p->leader, &v) ? p->leader.lease_until_ns : 0,
+        .serving_until_ns =
+            leader_may_serve(&p->leader, &v) ? leader_lease_until_ns(&p->leader, &v) : 0,
         .collect_through = p->collect_through,
         .submits = p->replica.requests.count,
         .slots_held = p->held.count,
         .bytes_held = p->held.bytes,
         .configuration = p->configuration,
+        .needs_snapshot = replica_needs_snapshot(&p->replica),
     };
-    for (uint32_t i = 0; i < p->member_count; i++) {
+    if (read_lease_is_valid(&p->lease, p->now_ns)) {
+        view->lease.until_ns = p->lease.until_ns;
+        view->lease.bound = p->lease.bound;
+    }
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
         view->members[i].decided = p->leader.members_decided[i];
         view->members[i].checkpointed = p->leader.members_checkpointed[i];
         view->members[i].heard_ns = p->heard_ns[i];
+        view->members[i].lease_until_ns = p->leader.holders.at[i].until_ns;
     }
 }

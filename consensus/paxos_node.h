@@ -6,6 +6,7 @@
 #include "consensus/detector.h"
 #include "consensus/leader.h"
 #include "consensus/paxos.h"
+#include "consensus/read_lease.h"
 #include "consensus/reader.h"
 #include "consensus/replica.h"
 #include "consensus/scout.h"
@@ -13,13 +14,13 @@
 struct paxos {
     struct paxos_config config;
     struct configuration configuration;
-    uint32_t self, member_count; /* seat; seats in use */
+    uint32_t self;            /* seat; MEMBERS_MAX: none (any more), so it is silent */
     uint64_t now_ns, wall_ns; /* of the current step */
     struct outbox box;
     enum paxos_role role;
     uint64_t round_max;      /* highest round seen anywhere */
     struct ballot following; /* highest ballot known to be adopted; never goes down */
-    uint32_t leader_index;   /* its leader while it is trusted; member_count: none */
+    uint32_t leader_index;   /* its leader's seat while it is trusted; MEMBERS_MAX: none */
     uint64_t collect_through;
     uint64_t heard_ns[MEMBERS_MAX];
     uint64_t requests_check_ns;
@@ -32,6 +33,7 @@ struct paxos {
     struct replica replica;
     struct reader reader;
     struct detector detector;
+    struct read_lease lease;
 };
 
 static inline bool paxos_leads(const struct paxos *p)
@@ -39,8 +41,12 @@ static inline bool paxos_leads(const struct paxos *p)
     return p->role == ROLE_LEADER;
 }
 
-/* Index of the member with id @node; member_count when there is none. */
-uint32_t paxos_member(const struct paxos *p, uint64_t node);
+static inline bool paxos_has_seat(const struct paxos *p)
+{
+    return p->self < MEMBERS_MAX;
+}
+
+struct in_play paxos_in_play(const struct paxos *p);
 struct leader_view paxos_leader_view(const struct paxos *p);
 void paxos_saw_round(struct paxos *p, struct ballot ballot);
 
@@ -54,5 +60,12 @@ void election_on_preemption(struct paxos *p, struct ballot ballot);
 /* The own acceptor may have promised to another in this step. */
 void election_check_promise(struct paxos *p);
 void election_hand_over(struct paxos *p);
+/* Lead and run no longer: this node must not, or cannot go on. */
+void election_resign(struct paxos *p);
+/* The configuration changed while this node leads: go on with phase 1 where it is needed. */
+void election_on_configuration(struct paxos *p);
+
+/* reconfiguration.c: who has a seat. */
+void paxos_configure(struct paxos *p, const struct configuration *c);
 
 #endif

@@ -7,19 +7,29 @@
 #include "consensus/paxos.h"
 
 #define HINT_NS     (100 * NS_PER_MS)
+#define SNAPSHOT_NS (3 * NS_PER_S)    /* said so often */
 #define TICK_NS_MAX (100 * NS_PER_MS) /* of a longer one the rest was a pause of this process */
 
 static_assert(SLOTS_HELD_MAX + ENTRIES_MAX + 64 < EFFECTS_PER_STEP_MAX,
               "a step that decides all that is held, and stores a page, fits");
 
-void replica_init(struct replica *r, struct pvalue_table *held, uint32_t member_count,
-                  uint32_t self)
+void replica_init(struct replica *r, struct pvalue_table *held, uint32_t self)
 {
     memset(r, 0, sizeof *r);
     r->held = held;
-    r->member_count = member_count;
-    r->self = self;
+    r->self = r->known_by = self;
     requests_init(&r->requests);
+}
+
+void replica_configure(struct replica *r, uint32_t changed, uint32_t self)
+{
+    r->self = self;
+    if (changed & UINT32_C(1) << r->known_by)
+        r->known_by = self; /* whoever has it: ask in turn */
+    if (changed & UINT32_C(1) << r->fetch_from)
+        r->fetch_last = 0;
+    if (changed & UINT32_C(1) << r->snapshot_from)
+        r->snapshot_first = 0;
 }
 
 void replica_on_applied(struct replica *r, uint64_t applied, uint64_t checkpointed)
@@ -83,13 +93,16 @@ static void advance(struct replica *r, struct ballot ballot, uint64_t through, s
 
 void replica_advance(struct replica *r, struct outbox *o)
 {
+    if (r->is_blank)
+        return;
     advance(r, r->known_at, r->known, o);
 }
 
 void replica_on_decided(struct replica *r, uint32_t from, struct ballot ballot, uint64_t through,
                         struct outbox *o)
 {
-    advance(r, ballot, through, o);
+    if (!r->is_blank)
+        advance(r, ballot, through, o);
     if (through < r->known || through <= r->decided)
         return;
     r->known = through;
@@ -106,8 +119,16 @@ void replica_on_others_decided(struct replica *r, uint32_t from, uint64_t throug
     r->known_by = from;
 }
 
-void replica_on_decisions(struct replica *r, const struct message *m, struct outbox *o)
+void replica_on_decisions(struct replica *r, uint32_t from, const struct message *m,
+                          struct outbox *o)
 {
+    if (r->is_blank)
+        return;
+    if (m->decisions.slot_first > r->decided + 1) { /* its log begins later: it has dropped them */
+        r->snapshot_first = m->decisions.slot_first;
+        r->snapshot_from = from;
+        return;
+    }
     for (uint32_t i = 0; i < m->decisions.count; i++) {
         struct pvalue p = m->decisions.pvalues[i];
         if (p.slot != r->decided + 1)
@@ -132,6 +153,12 @@ void replica_on_fetch(const struct replica *r, uint32_t from, const struct messa
         last = r->decided;
     if (first == 0 || first > last)
         return;
+    if (first < r->log_first) {
+        struct message none = {.kind = MESSAGE_DECISIONS,
+                               .decisions = {.slot_first = r->log_first}};
+        outbox_send(o, UINT32_C(1) << from, &none);
+        return;
+    }
     if (last - first >= ENTRIES_MAX)
         last = first + ENTRIES_MAX - 1;
     /* Of a slot that left the ring: the oldest number still there, which is no lower. */
@@ -145,10 +172,15 @@ static uint64_t lowest(uint64_t a, uint64_t b, uint64_t c)
     return low < c ? low : c;
 }
 
-static uint32_t next_member(const struct replica *r, uint32_t member)
+/* The next seat after @member, round the table; oneself only when alone. */
+static uint32_t next_member(const struct replica *r, uint32_t member, uint32_t everyone)
 {
-    uint32_t next = (member + 1) % r->member_count;
-    return next == r->self ? (next + 1) % r->member_count : next;
+    for (uint32_t i = 1; i <= MEMBERS_MAX; i++) {
+        uint32_t next = (member + i) % MEMBERS_MAX;
+        if (next != r->self && (everyone & UINT32_C(1) << next))
+            return next;
+    }
+    return r->self;
 }
 
 static void note_progress(struct replica *r, bool is_behind, struct outbox *o)
@@ -159,8 +191,51 @@ static void note_progress(struct replica *r, bool is_behind, struct outbox *o)
     outbox_note(o, is_behind ? NOTE_BEHIND : NOTE_CAUGHT_UP, (struct ballot){0}, r->decided);
 }
 
+bool replica_needs_snapshot(const struct replica *r)
+{
+    return r->is_blank || r->decided + 1 < r->snapshot_first;
+}
+
+/* Who said that its log does not reach back has the state; then the others in turn. A blank node
+ * asks once it hears of anything. */
+static void ask_for_snapshot(struct replica *r, uint32_t leader, uint64_t now_ns, struct outbox *o)
+{
+    bool is_known = leader < MEMBERS_MAX || r->snapshot_first != 0 || r->known > r->decided;
+    if (!is_known || now_ns < r->snapshot_ns)
+        return;
+    bool is_first = r->snapshot_ns == 0;
+    r->snapshot_ns = now_ns + SNAPSHOT_NS;
+    if (!is_first)
+        r->snapshot_from = next_member(r, r->snapshot_from, o->everyone);
+    else if (r->snapshot_first == 0)
+        r->snapshot_from = leader < MEMBERS_MAX ? leader : r->known_by;
+    if (r->snapshot_from == r->self)
+        r->snapshot_from = next_member(r, r->self, o->everyone);
+    if (r->snapshot_from != r->self)
+        outbox_snapshot(o, r->snapshot_from);
+}
+
+/* Whom to ask: a member that did not answer in time is passed over. */
+static uint32_t choose_member(const struct replica *r, uint32_t leader, bool is_asked,
+                              uint32_t everyone)
+{
+    if (is_asked)
+        return next_member(r, r->fetch_from, everyone);
+    uint32_t member = leader < MEMBERS_MAX ? leader : r->known_by;
+    if (member == r->self)
+        member = r->known_by;
+    bool has_seat = everyone & UINT32_C(1) << member;
+    return has_seat && member != r->self ? member : next_member(r, r->self, everyone);
+}
+
 void replica_fetch(struct replica *r, uint32_t leader, uint64_t now_ns, struct outbox *o)
 {
+    if (replica_needs_snapshot(r)) {
+        note_progress(r, true, o);
+        ask_for_snapshot(r, leader, now_ns, o);
+        return;
+    }
+    r->snapshot_ns = 0;
     if (r->decided >= r->known) {
         r->fetch_last = 0;
         note_progress(r, false, o);
@@ -173,17 +248,32 @@ void replica_fetch(struct replica *r, uint32_t leader, uint64_t now_ns, struct o
         return;
     note_progress(r, true, o);
 
-    if (is_asked)
-        r->fetch_from = next_member(r, r->fetch_from);
-    else
-        r->fetch_from = leader < r->member_count ? leader : r->known_by;
-    if (r->fetch_from == r->self)
-        r->fetch_from = r->known_by == r->self ? next_member(r, r->self) : r->known_by;
+    r->fetch_from = choose_member(r, leader, is_asked, o->everyone);
     r->fetch_first = first;
     r->fetch_last = last;
     r->fetch_retry_ns = now_ns + RETRY_NS;
     struct message m = {.kind = MESSAGE_FETCH, .fetch = {.first = first, .last = last}};
     outbox_send(o, UINT32_C(1) << r->fetch_from, &m);
+}
+
+void replica_on_installed(struct replica *r, uint64_t slot, uint64_t time_ns, struct outbox *o)
+{
+    ASSERT(slot >= r->applied);
+    r->is_blank = false;
+    r->snapshot_first = 0;
+    r->snapshot_ns = 0;
+    r->fetch_last = 0;
+    r->applied = r->checkpointed = slot;
+    r->waiting_ns = 0;
+    if (time_ns > r->time_ns)
+        r->time_ns = time_ns;
+    if (slot > r->decided)
+        r->decided = slot;
+    /* What the log holds of those slots may be votes that lost: it gives none of them to others. A
+     * restart begins above them. */
+    r->log_first = slot + 1;
+    r->hinted = r->decided;
+    outbox_persist_decided(o, r->decided);
 }
 
 void replica_hint(struct replica *r, uint64_t now_ns, struct outbox *o)

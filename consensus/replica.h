@@ -11,7 +11,7 @@
 #include "consensus/requests.h"
 
 struct replica {
-    uint32_t member_count, self;
+    uint32_t self;             /* seat */
     struct pvalue_table *held; /* the acceptor's */
     uint64_t decided;          /* slot_out - 1: every slot <= it is decided and was handed on */
     uint64_t applied, checkpointed;
@@ -34,11 +34,18 @@ struct replica {
     uint64_t fetch_retry_ns;
     bool is_behind; /* as noted */
 
+    bool is_blank;      /* nothing can be applied before a snapshot is installed */
+    uint64_t log_first; /* after an install: what the own log holds of slots below may have lost */
+    uint64_t snapshot_first; /* a member's log gives no slot below */
+    uint32_t snapshot_from;  /* who said so, or was named last */
+    uint64_t snapshot_ns;    /* when to say again that one is needed */
+
     struct requests requests;
 };
 
-void replica_init(struct replica *r, struct pvalue_table *held, uint32_t member_count,
-                  uint32_t self);
+void replica_init(struct replica *r, struct pvalue_table *held, uint32_t self);
+/* Another node has the seats in @changed, or none; the own one is @self. */
+void replica_configure(struct replica *r, uint32_t changed, uint32_t self);
 
 /* The store applied through @applied, durably through @checkpointed. */
 void replica_on_applied(struct replica *r, uint64_t applied, uint64_t checkpointed);
@@ -55,11 +62,16 @@ void replica_on_decided(struct replica *r, uint32_t from, struct ballot ballot, 
 void replica_on_others_decided(struct replica *r, uint32_t from, uint64_t through);
 /* Use what is known for what is held by now. */
 void replica_advance(struct replica *r, struct outbox *o);
-void replica_on_decisions(struct replica *r, const struct message *m, struct outbox *o);
+void replica_on_decisions(struct replica *r, uint32_t from, const struct message *m,
+                          struct outbox *o);
 void replica_on_fetch(const struct replica *r, uint32_t from, const struct message *m,
                       struct outbox *o);
-/* Ask for what is missing, @leader first (member_count: none known). */
+/* Ask for what is missing, @leader first (MEMBERS_MAX: none known). */
 void replica_fetch(struct replica *r, uint32_t leader, uint64_t now_ns, struct outbox *o);
+/* No log known to this node gives the next slot. */
+bool replica_needs_snapshot(const struct replica *r);
+/* The store holds every slot <= @slot, durably, by a snapshot. */
+void replica_on_installed(struct replica *r, uint64_t slot, uint64_t time_ns, struct outbox *o);
 /* Hint to the log what is decided, now and then ... */
 void replica_hint(struct replica *r, uint64_t now_ns, struct outbox *o);
 /* ... and before a pvalue of @slot is persisted, so that what a restart finds above the last hint

@@ -2,19 +2,28 @@
 
 #include "base/assert.h"
 
-static bool is_majority(uint32_t mask, uint32_t member_count)
+void scout_init(struct scout *s, struct pvalue_table *pmax)
 {
-    return (uint32_t)__builtin_popcount(mask) > member_count / 2;
-}
-
-void scout_init(struct scout *s, struct pvalue_table *pmax, uint32_t member_count)
-{
-    *s = (struct scout){.pmax = pmax, .member_count = member_count};
+    *s = (struct scout){.pmax = pmax};
 }
 
 void scout_stop(struct scout *s)
 {
     s->phase = SCOUT_IDLE;
+}
+
+void scout_go_on(struct scout *s)
+{
+    ASSERT(s->phase == SCOUT_PHASE1);
+    s->phase = SCOUT_LEADING;
+}
+
+void scout_forget(struct scout *s, uint32_t member)
+{
+    uint32_t bit = UINT32_C(1) << member;
+    s->done &= ~bit;
+    s->prevotes &= ~bit;
+    s->wanted[member] = 0;
 }
 
 void scout_prevote(struct scout *s, struct ballot ballot, uint64_t decided, uint64_t now_ns,
@@ -28,13 +37,14 @@ void scout_prevote(struct scout *s, struct ballot ballot, uint64_t decided, uint
     outbox_send(o, o->everyone, &m);
 }
 
-enum scout_verdict scout_on_prevote_ack(struct scout *s, uint32_t from, const struct message *m)
+enum scout_verdict scout_on_prevote_ack(struct scout *s, uint32_t from, const struct message *m,
+                                        const struct in_play *play)
 {
     if (s->phase != SCOUT_PREVOTE || ballot_cmp(m->prevote_ack.ballot, s->ballot) != 0)
         return SCOUT_GOES_ON;
     if (m->prevote_ack.would_promise)
         s->prevotes |= UINT32_C(1) << from;
-    return is_majority(s->prevotes, s->member_count) ? SCOUT_WON : SCOUT_GOES_ON;
+    return in_play_is_majority(play, s->prevotes) ? SCOUT_WON : SCOUT_GOES_ON;
 }
 
 static void ask(struct scout *s, uint32_t member, struct outbox *o)
@@ -54,10 +64,30 @@ void scout_begin(struct scout *s, struct ballot ballot, uint64_t decided, uint64
     s->done = 0;
     s->collected = 0;
     pvalue_table_clear(s->pmax);
-    for (uint32_t i = 0; i < s->member_count; i++) {
+    s->proposed = s->reported = 0;
+    s->reader_count = 0;
+    s->readers_until_ns = 0;
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
         s->wanted[i] = decided + 1;
-        ask(s, i, o);
+        if (o->everyone & UINT32_C(1) << i)
+            ask(s, i, o);
     }
+}
+
+static void keep_reader(struct scout *s, struct lease_reader r)
+{
+    for (uint32_t i = 0; i < s->reader_count; i++) {
+        struct lease_reader *known = &s->readers[i];
+        if (known->node != r.node || known->life != r.life)
+            continue;
+        if (r.until_ns > known->until_ns)
+            known->until_ns = r.until_ns;
+        return;
+    }
+    if (s->reader_count < MEMBERS_MAX)
+        s->readers[s->reader_count++] = r;
+    else if (r.until_ns > s->readers_until_ns)
+        s->readers_until_ns = r.until_ns;
 }
 
 /* Keep the pvalues of a page. False when one lies outside the table: then the page counts as lost,
@@ -67,31 +97,42 @@ static bool keep_page(struct scout *s, const struct message *m)
 {
     for (uint32_t i = 0; i < m->p1b.count; i++) {
         uint64_t slot = m->p1b.pvalues[i].slot;
-        if (slot > s->pmax->base && !pvalue_table_covers(s->pmax, slot))
+        if (slot > s->pmax->base && slot > s->proposed && !pvalue_table_covers(s->pmax, slot))
             return false;
     }
     for (uint32_t i = 0; i < m->p1b.count; i++) {
         const struct pvalue *p = &m->p1b.pvalues[i];
         const struct pvalue *best = pvalue_table_get(s->pmax, p->slot);
         bool is_better = !best || ballot_cmp(p->ballot, best->ballot) > 0;
-        if (p->slot > s->pmax->base && is_better)
-            pvalue_table_put(s->pmax, p);
+        if (p->slot <= s->pmax->base || p->slot <= s->proposed || !is_better)
+            continue;
+        pvalue_table_put(s->pmax, p);
+        if (p->slot > s->reported)
+            s->reported = p->slot;
     }
     return true;
 }
 
 enum scout_verdict scout_on_p1b(struct scout *s, uint32_t from, const struct message *m,
-                                struct outbox *o)
+                                const struct in_play *play, uint64_t now_ns, struct outbox *o)
 {
-    if (s->phase != SCOUT_PHASE1 || ballot_cmp(m->p1b.asked, s->ballot) != 0)
+    bool is_running = s->phase == SCOUT_PHASE1 || s->phase == SCOUT_LEADING;
+    if (!is_running || ballot_cmp(m->p1b.asked, s->ballot) != 0)
         return SCOUT_GOES_ON;
     int order = ballot_cmp(m->p1b.promised, s->ballot);
     if (order != 0)
         return order > 0 ? SCOUT_LOST : SCOUT_GOES_ON;
+    for (uint32_t i = 0; i < m->p1b.holder_count; i++) {
+        const struct holder *h = &m->p1b.holders[i];
+        keep_reader(s,
+                    (struct lease_reader){h->node, h->life, now_ns + lease_waited_ns(h->left_ns)});
+    }
 
     uint32_t bit = UINT32_C(1) << from;
     if ((s->done & bit) || m->p1b.slot_first != s->wanted[from])
         return SCOUT_GOES_ON; /* a repeated page */
+    if (s->phase == SCOUT_LEADING && in_play_is_majority(play, s->done))
+        return SCOUT_GOES_ON; /* it is asked again should its answer be needed */
     if (m->p1b.collected > s->collected) {
         s->collected = m->p1b.collected;
         s->collected_by = from;
@@ -104,16 +145,22 @@ enum scout_verdict scout_on_p1b(struct scout *s, uint32_t from, const struct mes
         return SCOUT_GOES_ON;
     }
     s->done |= bit;
-    return is_majority(s->done, s->member_count) ? SCOUT_WON : SCOUT_GOES_ON;
+    return in_play_is_majority(play, s->done) ? SCOUT_WON : SCOUT_GOES_ON;
 }
 
-void scout_on_tick(struct scout *s, uint64_t now_ns, struct outbox *o)
+void scout_on_tick(struct scout *s, const struct in_play *play, uint64_t now_ns, struct outbox *o)
 {
-    if (s->phase != SCOUT_PHASE1 || now_ns < s->retry_ns)
+    bool is_needed = s->phase == SCOUT_PHASE1 ||
+                     (s->phase == SCOUT_LEADING && !in_play_is_majority(play, s->done));
+    if (!is_needed || now_ns < s->retry_ns)
         return;
     s->retry_ns = now_ns + SCOUT_RETRY_NS;
-    for (uint32_t i = 0; i < s->member_count; i++) {
-        if (!(s->done & UINT32_C(1) << i))
-            ask(s, i, o);
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
+        uint32_t bit = UINT32_C(1) << i;
+        if (!(o->everyone & bit) || (s->done & bit))
+            continue;
+        if (s->wanted[i] == 0)
+            s->wanted[i] = play->first;
+        ask(s, i, o);
     }
 }

@@ -1,10 +1,11 @@
 #include "consensus/wall.h"
 
 #include "base/assert.h"
+#include "consensus/configuration.h"
 
-void wall_init(struct wall *w, uint32_t member_count)
+void wall_init(struct wall *w)
 {
-    *w = (struct wall){.member_count = member_count};
+    *w = (struct wall){0};
 }
 
 void wall_heard(struct wall *w, uint32_t member, uint64_t wall_ns, uint64_t now_ns)
@@ -13,18 +14,23 @@ void wall_heard(struct wall *w, uint32_t member, uint64_t wall_ns, uint64_t now_
     w->known |= UINT32_C(1) << member;
 }
 
-bool wall_is_known(const struct wall *w)
+void wall_forget(struct wall *w, uint32_t member)
 {
-    return (uint32_t)__builtin_popcount(w->known) > w->member_count / 2;
+    w->known &= ~(UINT32_C(1) << member);
 }
 
-uint64_t wall_bounded(const struct wall *w, uint64_t wall_ns, uint64_t now_ns)
+bool wall_is_known(const struct wall *w, uint32_t voters)
 {
-    ASSERT(wall_is_known(w));
+    return configuration_is_majority(w->known, voters);
+}
+
+uint64_t wall_bounded(const struct wall *w, uint32_t voters, uint64_t wall_ns, uint64_t now_ns)
+{
+    ASSERT(wall_is_known(w, voters));
     int64_t sorted[MEMBERS_MAX]; /* ascending */
     uint32_t count = 0;
-    for (uint32_t i = 0; i < w->member_count; i++) {
-        if (!(w->known & UINT32_C(1) << i))
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
+        if (!(w->known & voters & UINT32_C(1) << i))
             continue;
         uint32_t at = count++;
         for (; at > 0 && sorted[at - 1] > w->offset[i]; at--)
