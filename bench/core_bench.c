@@ -13,6 +13,33 @@
 
 enum { NODES = 3, DEPTH = 16 };
 
+/* Every allocation of this process is counted: the linker puts these before the C library's. */
+static uint64_t allocations;
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *at, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *at, size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+    allocations++;
+    return __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    allocations++;
+    return __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *at, size_t size)
+{
+    allocations++;
+    return __real_realloc(at, size);
+}
+
 static struct paxos *nodes[NODES];
 static struct effects *pool[DEPTH];
 static uint64_t applied[NODES], messages, steps;
@@ -79,18 +106,21 @@ static void start(void)
     }
 }
 
-static void measure(uint32_t origin, uint32_t batch, double seconds)
+static void measure(uint32_t origin, uint32_t size, uint32_t batch, double seconds)
 {
+    static const uint8_t bytes[4096];
     static struct command commands[4 * SLOTS_HELD_MAX]; /* used again when no table has it */
     static uint64_t sequence;
     uint64_t first = applied[0], start_ns = clock_now_ns();
     uint64_t end_ns = start_ns + (uint64_t)(seconds * 1e9);
-    messages = steps = 0;
+    messages = steps = allocations = 0;
     while (clock_now_ns() < end_ns) {
         for (uint32_t i = 0; i < batch; i++) {
             struct command *c = &commands[sequence % ARRAY_COUNT(commands)];
             c->refs = 1;
             c->node = origin + 1;
+            c->bytes = bytes;
+            c->size = size;
             c->epoch = 1;
             c->sequence = c->low = ++sequence;
             step(origin, (struct event){.kind = EVENT_SUBMIT, .submit = c});
@@ -101,9 +131,10 @@ static void measure(uint32_t origin, uint32_t batch, double seconds)
     }
     double took = (double)(clock_now_ns() - start_ns) / 1e9;
     double decided = (double)(applied[0] - first);
-    printf("from %s, %3u at a time: %9.0f decided/s, %5.2f messages and %5.2f steps each\n",
-           origin == 0 ? "the leader " : "a follower", batch, decided / took,
-           (double)messages / decided, (double)steps / decided);
+    printf("from %s, %4u B, %3u at a time: %9.0f decided/s, %5.2f messages, %5.2f steps and %.3f "
+           "allocations each\n",
+           origin == 0 ? "the leader " : "a follower", size, batch, decided / took,
+           (double)messages / decided, (double)steps / decided, (double)allocations / decided);
 }
 
 int main(int argc, char **argv)
@@ -115,10 +146,12 @@ int main(int argc, char **argv)
         effects_init(pool[i]);
     }
     start();
-    static const uint32_t batches[] = {1, 8, 64, 256};
+    static const uint32_t batches[] = {1, 8, 64, 256}, sizes[] = {100, 4096};
     for (uint32_t origin = 0; origin < 2; origin++) {
-        for (size_t i = 0; i < ARRAY_COUNT(batches); i++)
-            measure(origin, batches[i], seconds);
+        for (size_t s = 0; s < ARRAY_COUNT(sizes); s++) {
+            for (size_t i = 0; i < ARRAY_COUNT(batches); i++)
+                measure(origin, sizes[s], batches[i], seconds);
+        }
     }
     return 0;
 }
