@@ -25,9 +25,11 @@ static void on_durable(void *context, uint64_t number)
     durable = number;
 }
 
-static void on_read(void *context, uint32_t to, struct pvalue *pvalues, uint32_t count)
+static void on_read(void *context, uint32_t to, uint64_t slot_first, struct pvalue *pvalues,
+                    uint32_t count)
 {
     (void)context;
+    ASSERT(count == 0 || pvalues[0].slot >= slot_first);
     ASSERT(to == 1);
     for (uint32_t i = 0; i < count; i++) {
         ASSERT(pvalues[i].command->sequence == pvalues[i].slot);

@@ -12,6 +12,9 @@
 
 enum { SEGMENT = 256 * 1024, PAYLOAD = 100 };
 
+/* Of the log, whoever lags. */
+static const struct wal_bound bound = {.bytes = 3 * SEGMENT, .slots = 1000};
+
 /* ---- fixtures ---- */
 
 struct log {
@@ -26,7 +29,7 @@ struct log {
     uint64_t durable;
     int failure, failures;
     uint32_t reads, read_to, read_count;
-    uint64_t read_first, read_last;
+    uint64_t read_first, read_last, slot_first;
     bool hold_sync, in_sync; /* the disk's gate */
     uint32_t syncs;
 };
@@ -43,13 +46,15 @@ static void on_durable(void *context, uint64_t number)
     pthread_mutex_unlock(&l.lock);
 }
 
-static void on_read(void *context, uint32_t to, struct pvalue *pvalues, uint32_t count)
+static void on_read(void *context, uint32_t to, uint64_t slot_first, struct pvalue *pvalues,
+                    uint32_t count)
 {
     (void)context;
     pthread_mutex_lock(&l.lock);
     l.reads++;
     l.read_to = to;
     l.read_count = count;
+    l.slot_first = slot_first;
     l.read_first = count ? pvalues[0].slot : 0;
     l.read_last = count ? pvalues[count - 1].slot : 0;
     for (uint32_t i = 0; i < count; i++)
@@ -101,7 +106,7 @@ static void setup(void)
     l.syncs = 0;
     struct logger_callbacks callbacks = {
         .on_durable = on_durable, .on_read = on_read, .on_failure = on_failure};
-    cr_assert_eq(logger_start(l.wal, &callbacks, &l.logger), 0);
+    cr_assert_eq(logger_start_with(l.wal, &bound, &callbacks, &l.logger), 0);
 }
 
 static void teardown(void)
@@ -310,6 +315,7 @@ Test(logger, a_read_answers_once_with_no_more_than_a_message_takes)
     wait_reads(1);
     cr_expect_eq(l.read_count, ENTRIES_MAX);
     cr_expect_eq(l.read_first, 5);
+    cr_expect_eq(l.slot_first, 0, "it has them all");
     for (uint64_t number = 101; number <= 140; number++)
         append_sized(number, 200000);
     logger_read(l.logger, 1, 101, 200);
@@ -347,6 +353,7 @@ Test(logger, collects_and_shows_it)
     logger_read(l.logger, 1, 1, 500);
     wait_reads(1);
     cr_expect_eq(l.read_first, 191);
+    cr_expect_eq(l.slot_first, 191);
     cr_expect_eq(l.read_count, 10);
     logger_view(l.logger, &view);
     cr_expect_gt(view.syncs, 0);
@@ -354,6 +361,45 @@ Test(logger, collects_and_shows_it)
     stop_and_reopen();
     cr_expect_eq(l.recovered.collected, 190);
     wal_close(l.wal);
+}
+
+/* 32 to 43 of them fill a segment, as the syncs fall. */
+static void append_batches(uint64_t first, uint64_t last)
+{
+    for (uint64_t number = first; number <= last; number++) {
+        append_sized(number, 6000);
+        logger_commit(l.logger);
+    }
+}
+
+Test(logger, beyond_its_bound_it_drops_what_the_own_checkpoint_covers)
+{
+    append_batches(1, 250);
+    logger_checkpointed(l.logger, 60);
+    logger_read(l.logger, 1, 1, 500);
+    wait_reads(1);
+    cr_expect_gt(l.slot_first, 1);
+    cr_expect_leq(l.slot_first, 61, "never above the checkpoint");
+    logger_checkpointed(l.logger, 250);
+    logger_read(l.logger, 1, 1, 500);
+    wait_reads(2);
+    cr_expect_gt(l.slot_first, 61);
+    cr_expect_eq(l.read_first, l.slot_first);
+    stop_and_reopen();
+    cr_expect_eq(l.wal->live_count, 3);
+    cr_expect_eq(l.recovered.collected + 1, l.slot_first);
+    wal_close(l.wal);
+}
+
+Test(logger, within_its_bound_it_keeps_all)
+{
+    append_batches(1, 60);
+    logger_checkpointed(l.logger, 60);
+    logger_read(l.logger, 1, 1, 500);
+    wait_reads(1);
+    cr_expect_eq(l.slot_first, 0);
+    cr_expect_eq(l.read_first, 1);
+    stop();
 }
 
 Test(logger, a_failed_sync_is_told_once_and_nothing_after_it_is_durable)

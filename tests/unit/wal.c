@@ -384,6 +384,52 @@ Test(wal, never_collects_the_current_segment_nor_one_that_holds_a_higher_slot)
     log_end(&l);
 }
 
+Test(wal, keeps_so_many_bytes_or_slots_whoever_lags)
+{
+    struct wal_bound few_bytes = {.bytes = 2 * SEGMENT, .slots = UINT64_MAX},
+                     few_slots = {.bytes = UINT64_MAX, .slots = 100};
+    struct log l = log_new();
+    accept_batches(l.wal, 1, 200, 2000);
+    uint32_t live = l.wal->live_count;
+    cr_assert_gt(live, 8);
+    struct wal_view view;
+
+    cr_assert_eq(wal_bound(l.wal, &few_slots, 0), 0);
+    wal_view(l.wal, &view);
+    cr_expect_eq(view.collected, 0, "nothing is checkpointed");
+    cr_assert_eq(wal_bound(l.wal, &few_slots, 200), 0);
+    wal_view(l.wal, &view);
+    cr_expect_leq(view.collected, 100);
+    cr_expect_gt(view.collected, 100 - 200 / (live - 1), "one segment more would be too many");
+    expect_slots(l.wal, view.collected + 1, 200);
+
+    cr_assert_eq(wal_bound(l.wal, &few_bytes, 200), 0);
+    cr_expect_eq(l.wal->live_count, 2);
+    wal_view(l.wal, &view);
+    expect_slots(l.wal, view.collected + 1, 200);
+    log_reopen(&l);
+    cr_expect_eq(l.recovered.collected, view.collected, "durable before anything is overwritten");
+    log_end(&l);
+}
+
+Test(wal, its_bound_drops_no_segment_with_a_slot_above_the_checkpoint)
+{
+    struct wal_bound none = {.bytes = 0, .slots = 0};
+    struct log l = log_new();
+    accept_batches(l.wal, 1, 60, 2000);
+    accept_batches(l.wal, 500, 500, 10);
+    accept_batches(l.wal, 61, 120, 2000);
+    cr_assert_eq(wal_bound(l.wal, &none, 120), 0);
+    struct wal_view view;
+    wal_view(l.wal, &view);
+    cr_expect_leq(view.collected, 60, "slot 500 lies in the segment behind");
+    cr_expect_gt(view.collected, 0);
+    struct got g = read_log(l.wal, 1, UINT64_MAX, UINT64_MAX);
+    cr_expect_eq(g.count, 121 - view.collected);
+    cr_expect_eq(g.slots[g.count - 1], 500);
+    log_end(&l);
+}
+
 Test(wal, keeps_few_spare_segments_and_removes_the_rest)
 {
     struct log l = log_new();
