@@ -128,7 +128,9 @@ Test(acceptor, a_released_lease_lets_the_successor_in_and_what_is_higher)
     struct outbox *o = fixture_outbox(3);
     struct ballot old = {1, 1}, successor = {2, 2};
     cr_assert(acceptor_on_heartbeat(a, old, 1000, o));
-    lease_release(&a->lease, old, successor);
+    struct message m = {.kind = MESSAGE_RELEASE,
+                        .release = {.ballot = old, .successor = successor}};
+    lease_release(&a->lease, &m, 1500);
     cr_expect(acceptor_would_promise(a, successor, 2000));
     cr_expect(acceptor_would_promise(a, (struct ballot){3, 3}, 2000));
     cr_expect_not(acceptor_would_promise(a, (struct ballot){2, 1}, 2000));

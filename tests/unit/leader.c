@@ -8,17 +8,25 @@ static struct leader leader;
 static struct requests requests;
 static const struct ballot own = {5, 1};
 
+static struct configuration configuration;
+
+/* Seat 0 of three voters; a majority promised. */
 static struct leader_view view(uint64_t decided)
 {
-    return (struct leader_view){
-        .decided = decided, .applied = decided, .now_ns = 1000, .wall_ns = 7};
+    return (struct leader_view){.decided = decided,
+                                .applied = decided,
+                                .now_ns = 1000,
+                                .wall_ns = 7,
+                                .configuration = &configuration,
+                                .promised = 0x3};
 }
 
 /* A leader of three that caught up through @decided, with what @proposals holds adopted. */
 static struct leader *started(uint64_t collected, uint64_t decided, struct outbox *o)
 {
     requests_init(&requests);
-    leader_init(&leader, &proposals, 3);
+    leader_init(&leader, &proposals);
+    configuration = configuration_of((uint64_t[]){1, 2, 3}, 3);
     struct leader_view v = view(decided);
     leader_start(&leader, own, collected, 0, &v, o);
     for (uint32_t i = 0; i < 2; i++)
@@ -49,10 +57,10 @@ Test(leader, decides_at_a_majority_of_different_acceptors)
     struct message m = p2b(&slot);
     leader_on_p2b(l, 1, &m);
     leader_on_p2b(l, 1, &m);
-    cr_expect_null(leader_decision(l, 1), "one acceptor, twice");
+    cr_expect_null(leader_decision(l, 1, &v, o), "one acceptor, twice");
     leader_on_p2b(l, 2, &m);
-    cr_assert_not_null(leader_decision(l, 1));
-    cr_expect_eq(leader_decision(l, 1)->command, fixture_command(1));
+    cr_assert_not_null(leader_decision(l, 1, &v, o));
+    cr_expect_eq(leader_decision(l, 1, &v, o)->command, fixture_command(1));
 }
 
 Test(leader, proposes_what_was_adopted_and_fills_gaps_with_no_ops_before_anything_new)
@@ -109,10 +117,10 @@ Test(leader, counts_its_lease_from_the_sending_of_the_heartbeat)
     struct leader *l = started(0, 0, o);
     struct message m = {.kind = MESSAGE_HEARTBEAT_ACK,
                         .heartbeat_ack = {.ballot = own, .sent_ns = 1000, .granted = true}};
-    leader_on_heartbeat_ack(l, 0, &m, 900 * NS_PER_MS);
     struct leader_view v = view(0);
+    leader_on_heartbeat_ack(l, 0, &m, &v);
     cr_expect_not(leader_may_serve(l, &v), "one of three");
-    leader_on_heartbeat_ack(l, 1, &m, 900 * NS_PER_MS);
+    leader_on_heartbeat_ack(l, 1, &m, &v);
     v.now_ns = 1000 + LEASE_COUNTED_NS - 1;
     cr_expect(leader_may_serve(l, &v));
     v.now_ns++;
@@ -126,7 +134,7 @@ Test(leader, serves_no_reads_before_all_it_adopted_is_decided)
     pvalue_table_put(&proposals, &adopted);
     struct outbox *o = fixture_outbox(3);
     struct leader *l = started(0, 0, o);
-    l->lease_until_ns = UINT64_MAX;
+    l->lease_after_ns = UINT64_MAX;
     struct leader_view v = view(1);
     cr_expect_not(leader_may_serve(l, &v));
     v = view(2);
@@ -136,14 +144,14 @@ Test(leader, serves_no_reads_before_all_it_adopted_is_decided)
 Test(wall, never_runs_more_than_a_second_past_the_median)
 {
     struct wall w;
-    wall_init(&w, 3);
+    wall_init(&w);
     wall_heard(&w, 0, 2100 * NS_PER_S, 0);
-    cr_expect_not(wall_is_known(&w));
+    cr_expect_not(wall_is_known(&w, 0x7));
     wall_heard(&w, 1, 100 * NS_PER_S, 0);
     wall_heard(&w, 2, 101 * NS_PER_S, 0);
-    cr_assert(wall_is_known(&w));
-    cr_expect_eq(wall_bounded(&w, 2100 * NS_PER_S, 0), 102 * NS_PER_S);
-    cr_expect_eq(wall_bounded(&w, 50 * NS_PER_S, 0), 50 * NS_PER_S);
+    cr_assert(wall_is_known(&w, 0x7));
+    cr_expect_eq(wall_bounded(&w, 0x7, 2100 * NS_PER_S, 0), 102 * NS_PER_S);
+    cr_expect_eq(wall_bounded(&w, 0x7, 50 * NS_PER_S, 0), 50 * NS_PER_S);
 }
 
 Test(lease, a_majority_of_members_holds_it)
@@ -151,13 +159,13 @@ Test(lease, a_majority_of_members_holds_it)
     struct lease_held l;
     lease_reset(&l);
     lease_granted(&l, 0, 500);
-    cr_expect_eq(lease_majority_until_ns(&l, 3), 0);
+    cr_expect_eq(lease_majority_until_ns(&l, 0x7), 0);
     lease_granted(&l, 2, 300);
-    cr_expect_eq(lease_majority_until_ns(&l, 3), 300 + LEASE_COUNTED_NS);
+    cr_expect_eq(lease_majority_until_ns(&l, 0x7), 300 + LEASE_COUNTED_NS);
     lease_granted(&l, 2, 100); /* late */
-    cr_expect_eq(lease_majority_until_ns(&l, 3), 300 + LEASE_COUNTED_NS);
-    cr_expect_eq(lease_majority_until_ns(&l, 4), 0);
-    cr_expect_eq(lease_majority_until_ns(&l, 1), 500 + LEASE_COUNTED_NS);
+    cr_expect_eq(lease_majority_until_ns(&l, 0x7), 300 + LEASE_COUNTED_NS);
+    cr_expect_eq(lease_majority_until_ns(&l, 0xf), 0);
+    cr_expect_eq(lease_majority_until_ns(&l, 0x1), 500 + LEASE_COUNTED_NS);
 }
 
 Test(intake, takes_a_command_once_and_in_order)

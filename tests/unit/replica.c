@@ -12,7 +12,7 @@ static struct replica *fresh(void)
 {
     pvalue_table_clear(&held);
     held.base = 0;
-    replica_init(&replica, &held, 3, 0);
+    replica_init(&replica, &held, 0);
     return &replica;
 }
 
@@ -37,7 +37,7 @@ Test(replica, decides_as_held_only_what_it_holds_at_the_ballot_or_higher)
     cr_expect_eq(fixture_send(MESSAGE_FETCH, 0)->message.fetch.first, 3);
     struct pvalue fetched = fixture_pvalue((struct ballot){0}, 3, 9);
     struct message m = {.kind = MESSAGE_DECISIONS, .decisions = {0, 1, &fetched}};
-    replica_on_decisions(r, &m, o);
+    replica_on_decisions(r, 1, &m, o);
     cr_expect_eq(r->decided, 4, "and the held one after it");
     cr_expect_eq(fixture_effects(EFFECT_DECIDE), 4);
     cr_expect_eq(fixture_effects(EFFECT_PERSIST), 1);
@@ -51,7 +51,7 @@ Test(replica, serves_a_fetched_slot_only_once_it_is_in_the_log)
     hold((struct ballot){1, 1}, 1, 1); /* lost: what the disk has of slot 1 */
     struct pvalue fetched = fixture_pvalue((struct ballot){0}, 1, 9);
     struct message m = {.kind = MESSAGE_DECISIONS, .decisions = {0, 1, &fetched}};
-    replica_on_decisions(r, &m, o);
+    replica_on_decisions(r, 1, &m, o);
     struct message fetch = {.kind = MESSAGE_FETCH, .fetch = {1, 1}};
     replica_on_fetch(r, 2, &fetch, o);
     const struct effect *e = fixture_effect(EFFECT_FETCH, 0);

@@ -7,11 +7,24 @@ static struct pvalue_table pmax;
 static struct scout scout;
 static const struct ballot own = {5, 1};
 
+static struct in_play play;
+
+/* @members voters in the first seats, for all slots. */
+static const struct in_play *all_of(uint32_t members)
+{
+    static const uint64_t nodes[MEMBERS_MAX] = {1, 2, 3, 4, 5, 6, 7};
+    static struct configuration c;
+    c = configuration_of(nodes, members);
+    play = (struct in_play){&c, 1, WINDOW};
+    return &play;
+}
+
 static struct scout *begun(uint32_t members, struct outbox *o)
 {
     pvalue_table_clear(&pmax);
-    scout_init(&scout, &pmax, members);
+    scout_init(&scout, &pmax);
     scout_begin(&scout, own, 0, 0, o);
+    all_of(members);
     return &scout;
 }
 
@@ -22,9 +35,9 @@ Test(scout, keeps_of_each_slot_the_report_of_the_highest_ballot) /* pmax */
     struct pvalue high = fixture_pvalue((struct ballot){3, 1}, 1, 1);
     struct pvalue low = fixture_pvalue((struct ballot){2, 9}, 1, 2);
     struct message m = fixture_p1b(own, &high, 1);
-    cr_expect_eq(scout_on_p1b(s, 0, &m, o), SCOUT_GOES_ON);
+    cr_expect_eq(scout_on_p1b(s, 0, &m, &play, 0, o), SCOUT_GOES_ON);
     m = fixture_p1b(own, &low, 1);
-    cr_expect_eq(scout_on_p1b(s, 1, &m, o), SCOUT_WON);
+    cr_expect_eq(scout_on_p1b(s, 1, &m, &play, 0, o), SCOUT_WON);
     cr_expect_eq(pvalue_table_get(&pmax, 1)->command, high.command);
 }
 
@@ -33,9 +46,9 @@ Test(scout, does_not_count_an_acceptor_twice)
     struct outbox *o = fixture_outbox(3);
     struct scout *s = begun(3, o);
     struct message m = fixture_p1b(own, NULL, 0);
-    cr_expect_eq(scout_on_p1b(s, 1, &m, o), SCOUT_GOES_ON);
-    cr_expect_eq(scout_on_p1b(s, 1, &m, o), SCOUT_GOES_ON);
-    cr_expect_eq(scout_on_p1b(s, 2, &m, o), SCOUT_WON);
+    cr_expect_eq(scout_on_p1b(s, 1, &m, &play, 0, o), SCOUT_GOES_ON);
+    cr_expect_eq(scout_on_p1b(s, 1, &m, &play, 0, o), SCOUT_GOES_ON);
+    cr_expect_eq(scout_on_p1b(s, 2, &m, &play, 0, o), SCOUT_WON);
 }
 
 Test(scout, counts_an_acceptor_only_after_its_last_page)
@@ -45,11 +58,11 @@ Test(scout, counts_an_acceptor_only_after_its_last_page)
     struct pvalue p = fixture_pvalue((struct ballot){1, 1}, 1, 1);
     struct message first = fixture_p1b(own, &p, 1), empty = fixture_p1b(own, NULL, 0);
     first.p1b.slot_next = 2;
-    scout_on_p1b(s, 0, &empty, o);
-    cr_expect_eq(scout_on_p1b(s, 1, &first, o), SCOUT_GOES_ON);
-    cr_expect_eq(scout_on_p1b(s, 1, &first, o), SCOUT_GOES_ON, "the first page again");
+    scout_on_p1b(s, 0, &empty, &play, 0, o);
+    cr_expect_eq(scout_on_p1b(s, 1, &first, &play, 0, o), SCOUT_GOES_ON);
+    cr_expect_eq(scout_on_p1b(s, 1, &first, &play, 0, o), SCOUT_GOES_ON, "the first page again");
     empty.p1b.slot_first = 2;
-    cr_expect_eq(scout_on_p1b(s, 1, &empty, o), SCOUT_WON);
+    cr_expect_eq(scout_on_p1b(s, 1, &empty, &play, 0, o), SCOUT_WON);
 }
 
 Test(scout, is_lost_to_a_higher_promise_and_deaf_to_other_ballots)
@@ -58,9 +71,9 @@ Test(scout, is_lost_to_a_higher_promise_and_deaf_to_other_ballots)
     struct scout *s = begun(3, o);
     struct message m = fixture_p1b((struct ballot){4, 1}, NULL, 0);
     m.p1b.promised = (struct ballot){9, 9};
-    cr_expect_eq(scout_on_p1b(s, 1, &m, o), SCOUT_GOES_ON, "an answer to an earlier p1a");
+    cr_expect_eq(scout_on_p1b(s, 1, &m, &play, 0, o), SCOUT_GOES_ON, "an answer to an earlier p1a");
     m.p1b.asked = own;
-    cr_expect_eq(scout_on_p1b(s, 1, &m, o), SCOUT_LOST);
+    cr_expect_eq(scout_on_p1b(s, 1, &m, &play, 0, o), SCOUT_LOST);
 }
 
 Test(scout, takes_a_page_it_has_no_room_for_as_lost)
@@ -70,20 +83,21 @@ Test(scout, takes_a_page_it_has_no_room_for_as_lost)
     struct pvalue p = fixture_pvalue((struct ballot){1, 1}, SLOTS_HELD_MAX + 1, 1);
     struct message m = fixture_p1b(own, &p, 1);
     m.p1b.collected = 7;
-    cr_expect_eq(scout_on_p1b(s, 0, &m, o), SCOUT_GOES_ON);
+    cr_expect_eq(scout_on_p1b(s, 0, &m, &play, 0, o), SCOUT_GOES_ON);
     cr_expect_eq(s->collected, 7, "yet it tells how far to catch up");
 }
 
 Test(scout, wins_a_prevote_with_a_majority_of_this_question)
 {
     struct outbox *o = fixture_outbox(5);
-    scout_init(&scout, &pmax, 5);
+    scout_init(&scout, &pmax);
+    all_of(5);
     scout_prevote(&scout, own, 7, 0, o);
     cr_expect_eq(fixture_send(MESSAGE_PREVOTE, 0)->message.prevote.decided, 7);
     struct message m = {.kind = MESSAGE_PREVOTE_ACK,
                         .prevote_ack = {.ballot = own, .would_promise = true}};
-    scout_on_prevote_ack(&scout, 0, &m);
-    cr_expect_eq(scout_on_prevote_ack(&scout, 0, &m), SCOUT_GOES_ON);
-    cr_expect_eq(scout_on_prevote_ack(&scout, 1, &m), SCOUT_GOES_ON);
-    cr_expect_eq(scout_on_prevote_ack(&scout, 2, &m), SCOUT_WON);
+    scout_on_prevote_ack(&scout, 0, &m, &play);
+    cr_expect_eq(scout_on_prevote_ack(&scout, 0, &m, &play), SCOUT_GOES_ON);
+    cr_expect_eq(scout_on_prevote_ack(&scout, 1, &m, &play), SCOUT_GOES_ON);
+    cr_expect_eq(scout_on_prevote_ack(&scout, 2, &m, &play), SCOUT_WON);
 }
