@@ -82,8 +82,10 @@ static const char *judge(struct transport *t, const struct connection *c,
     const char *reason = cb->on_hello(cb->context, seat, h);
     if (reason || t->closing)
         return reason;
-    if (seats_by_name(t, h->name) != seat)
+    if (seats_by_name(t, h->name) != seat) {
+        *index = NOBODY;
         return "the members have just changed";
+    }
     if (t->config.members[seat].node_id && t->config.members[seat].node_id != h->node_id)
         return "another node has that name";
     if (!c->dialled && !may_dial(t, seat))

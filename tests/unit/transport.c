@@ -520,18 +520,19 @@ Test(transport, a_member_keeps_nothing_but_its_name_and_id_when_its_seat_moves)
 {
     open_all(3);
     TURN_UNTIL(all_up());
-    net_seat(&net, 1, 2); /* at 0 alone: seats may differ while one lags */
-    net_seat(&net, 2, 1);
-    net_set_members(&net, 0);
-    TURN_UNTIL(net.nodes[0].connected == 6 && net.nodes[1].connected == 5 &&
-               net.nodes[2].connected == 3);
+    net_seat(&net, 0, 1); /* at 2 alone: seats may differ while one lags */
+    net_seat(&net, 1, 0);
+    net_set_members(&net, 2);
+    cr_expect_eq(net.nodes[2].downs, 2);
+    TURN_UNTIL(all_up());
     struct peer_message m = numbered(1);
-    net_send(&net, 0, 4, &m);
-    TURN_UNTIL(net.nodes[1].received[0] == 1);
     net_send(&net, 2, 1, &m);
-    TURN_UNTIL(net.nodes[0].received[1] == 1);
-    cr_expect_eq(net.nodes[2].received[0], 0);
-    cr_expect(net_is_up(&net, 1, 2), "not theirs to notice");
+    TURN_UNTIL(net.nodes[1].received[2] == 1);
+    net_send(&net, 0, 4, &m);
+    TURN_UNTIL(net.nodes[2].received[1] == 1);
+    cr_expect_eq(net.nodes[0].received[2] + net.nodes[2].received[0], 0);
+    cr_expect(net_is_up(&net, 0, 1), "not theirs to notice");
+    cr_expect_eq(net.nodes[0].downs + net.nodes[1].downs, 2);
 }
 
 Test(transport, the_own_seat_may_move)
@@ -571,6 +572,8 @@ Test(transport, members_may_change_while_one_says_hello)
         for (int i = 0; i < 10; i++)
             net_turn(&net);
         cr_expect_eq(net.nodes[judge].connected, 0);
+        cr_expect_str_eq(net_view(&net, judge, other).last_error, "it has not dialled yet",
+                         "of a seat that is free now");
         net_seat(&net, other, other);
         net_set_members(&net, judge);
         TURN_UNTIL(all_up());
