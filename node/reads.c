@@ -25,9 +25,10 @@ static void *reader_main(void *argument)
     return NULL;
 }
 
-int reads_init(struct reads *r, struct store *store, void (*wake)(void *context), void *context)
+int reads_init(struct reads *r, struct store *store, struct pending *pending,
+               void (*wake)(void *context), void *context)
 {
-    *r = (struct reads){.store = store};
+    *r = (struct reads){.store = store, .pending = pending};
     r->wake = wake;
     r->wake_context = context;
     pthread_mutex_init(&r->lock, NULL);
@@ -41,35 +42,87 @@ int reads_init(struct reads *r, struct store *store, void (*wake)(void *context)
     return 0;
 }
 
-/* 1. `decided` read while the stint lasts covers every change completed before: only this leader
- *    decides, and it publishes before it tells anyone.
- * 2. The stint lasted, if it is the same before and after and its lease has not run out since.
- *    A hand-over ends the stint before the message leaves that lets another decide. */
-bool reads_is_current(struct reads *r)
+/* ---- leave to read here ---- */
+
+/* True at this moment: then *@slot goes with it. A stint that is the same before and after lasted
+ * meanwhile, if its time has not run out since. A hand-over ends the stint before the message
+ * leaves that lets another decide. */
+static bool leave_lasts(struct read_leave *l, uint64_t *slot)
 {
-    uint64_t stint = atomic_load(&r->stint);
+    uint64_t stint = atomic_load(&l->stint);
     if (stint == 0)
         return false;
-    uint64_t decided = atomic_load(&r->decided);
-    uint64_t until_ns = atomic_load(&r->until_ns);
-    if (atomic_load(&r->stint) != stint || clock_now_ns() >= until_ns)
-        return false;
-    return store_applied(r->store) >= decided;
+    *slot = atomic_load(&l->slot);
+    uint64_t until_ns = atomic_load(&l->until_ns);
+    return clock_now_ns() < until_ns && atomic_load(&l->stint) == stint;
 }
 
-void reads_publish(struct reads *r, uint64_t decided, uint64_t until_ns)
+/* @goes_on: whoever sees some of it old and some new sees nothing that never was. */
+static void leave_publish(struct read_leave *l, uint64_t slot, uint64_t until_ns, bool goes_on)
 {
-    bool was_serving = atomic_load_explicit(&r->stint, memory_order_relaxed) != 0;
-    if (until_ns == 0) {
-        if (was_serving)
-            atomic_store(&r->stint, 0);
+    bool was_given = atomic_load_explicit(&l->stint, memory_order_relaxed) != 0;
+    if (was_given && (until_ns == 0 || !goes_on))
+        atomic_store(&l->stint, 0);
+    if (until_ns == 0)
         return;
-    }
-    atomic_store(&r->decided, decided);
-    atomic_store(&r->until_ns, until_ns);
-    if (!was_serving)
-        atomic_store(&r->stint, ++r->stints);
+    atomic_store(&l->slot, slot);
+    atomic_store(&l->until_ns, until_ns);
+    if (!was_given || !goes_on)
+        atomic_store(&l->stint, ++l->stints);
 }
+
+void reads_publish(struct reads *r, const struct paxos_view *view)
+{
+    leave_publish(&r->leading, view->decided, view->serving_until_ns, true);
+    /* A lease that ended and began between two views may have a higher bound: which must not be
+     * missed beside the new end. */
+    const struct read_leave *held = &r->holding;
+    bool is_renewed =
+        view->lease.bound <= atomic_load_explicit(&held->slot, memory_order_relaxed) &&
+        view->lease.until_ns >= atomic_load_explicit(&held->until_ns, memory_order_relaxed);
+    leave_publish(&r->holding, view->lease.bound, view->lease.until_ns, is_renewed);
+}
+
+bool reads_may_begin(struct reads *r)
+{
+    uint64_t slot;
+    if (leave_lasts(&r->leading, &slot))
+        return true;
+    return leave_lasts(&r->holding, &slot) && store_applied(r->store) >= slot;
+}
+
+static enum pending_verdict verdict_of_leader(struct reads *r, struct store_reader *reader,
+                                              const struct read_set *set, uint64_t decided)
+{
+    if (store_read_slot(reader) >= decided)
+        return PENDING_CLEAR;
+    enum pending_verdict verdict = pending_check(r->pending, reader, set);
+    return verdict == PENDING_CLEAR && !leave_lasts(&r->leading, &decided) ? PENDING_TOUCHED
+                                                                           : verdict;
+}
+
+static enum pending_verdict verdict_of_holder(struct reads *r, struct store_reader *reader,
+                                              const struct read_set *set, uint64_t bound)
+{
+    if (store_read_slot(reader) < bound)
+        return store_applied(r->store) >= bound ? PENDING_RENEW : PENDING_TOUCHED;
+    enum pending_verdict verdict = pending_check(r->pending, reader, set);
+    bool lasts = leave_lasts(&r->holding, &bound) && store_read_slot(reader) >= bound;
+    return verdict == PENDING_CLEAR && !lasts ? PENDING_TOUCHED : verdict;
+}
+
+enum pending_verdict reads_verdict(struct reads *r, struct store_reader *reader,
+                                   const struct read_set *set)
+{
+    uint64_t slot;
+    if (leave_lasts(&r->leading, &slot))
+        return verdict_of_leader(r, reader, set, slot);
+    if (leave_lasts(&r->holding, &slot))
+        return verdict_of_holder(r, reader, set, slot);
+    return PENDING_TOUCHED;
+}
+
+/* ---- reads that wait ---- */
 
 static void append(struct request **list, struct request *request)
 {
@@ -189,7 +242,7 @@ static void fail_all(struct reads *r, struct request **list, int error)
 
 void reads_stop(struct reads *r, int error)
 {
-    reads_publish(r, 0, 0);
+    reads_publish(r, &(struct paxos_view){.decided = 0});
     pthread_mutex_lock(&r->lock);
     r->closed = true;
     pthread_mutex_unlock(&r->lock);
