@@ -1,7 +1,7 @@
-/* Power cuts, as the disk sees them: a store goes on committing after a checkpoint; then each page
- * that was written since independently has some version it had meanwhile, or is as it was at the
- * checkpoint. What is opened must be the checkpoint, exactly. Then the same again while the log is
- * replayed.
+/* Power cuts, as the disk sees them: a store goes on committing after a checkpoint, or after the
+ * install of a snapshot, which is one, too; then each page that was written since independently has
+ * some version it had meanwhile, or is as it was at the checkpoint. What is opened must be the
+ * checkpoint, exactly. Then the same again while the log is replayed.
  *
  *   store_crash [--seed S] [--rounds N] */
 #include <errno.h>
@@ -16,13 +16,14 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "fs/disk.h"
+#include "fs/state.h"
 #include "tests/support/fs_history.h"
-#include "tests/support/store_fixture.h"
+#include "tests/support/store_copy.h"
 
 enum {
     PAGE = 4096, /* what arrives as one piece */
     VERSIONS = 4,
-    ROUNDS = 24,
+    ROUNDS = 32,
     IMAGES_PER_ROUND = 6,
     COMMANDS_PER_BATCH = 3,
 };
@@ -34,6 +35,7 @@ struct version {
 };
 
 struct expected {
+    char name[32]; /* of the environment's directory */
     struct store_digest digest;
     struct version checkpoint; /* the file */
 };
@@ -65,9 +67,19 @@ static void write_file(const char *dir, const char *name, struct version v)
     close(fd);
 }
 
+static struct version data_of(struct store_fixture *f)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s/data.mdb", f->store->name);
+    return version_of(f->dir, name);
+}
+
 static struct expected expect(struct store_fixture *f)
 {
-    return (struct expected){store_fixture_digest(f), version_of(f->dir, "checkpoint")};
+    struct expected e = {.digest = store_fixture_digest(f),
+                         .checkpoint = version_of(f->dir, "checkpoint")};
+    memcpy(e.name, f->store->name, sizeof e.name);
+    return e;
 }
 
 static void commit_batches(struct store_fixture *f, struct fs_history *h, uint64_t batches)
@@ -115,10 +127,11 @@ static void open_image(struct store_fixture *f, const struct version *image,
     memset(f, 0, sizeof *f);
     snprintf(f->dir, sizeof f->dir, "/tmp/paxfs-crash.XXXXXX");
     ASSERT(mkdtemp(f->dir) != NULL);
-    char path[128];
-    snprintf(path, sizeof path, "%s/store.1", f->dir);
+    char path[128], data[64];
+    snprintf(path, sizeof path, "%s/%s", f->dir, expected->name);
     ASSERT(mkdir(path, 0700) == 0);
-    write_file(f->dir, "store.1/data.mdb", *image);
+    snprintf(data, sizeof data, "%s/data.mdb", expected->name);
+    write_file(f->dir, data, *image);
     write_file(f->dir, "checkpoint", expected->checkpoint);
 
     char error[256];
@@ -148,7 +161,7 @@ static void crash_in_replay(struct store_fixture *f, const struct version *image
     store_fixture_session(f, 50, prng_next(prng));
     for (size_t i = 1; i < VERSIONS; i++) {
         commit_batches(f, &h, 1 + prng_below(prng, 6));
-        versions[i] = version_of(f->dir, "store.1/data.mdb");
+        versions[i] = data_of(f);
     }
     struct version second = mix(prng, versions, VERSIONS);
     struct store_fixture again;
@@ -192,6 +205,39 @@ static bool second_checkpoint(struct store_fixture *f, const char *step)
     return strcmp(step, "sync-dir") == 0;
 }
 
+/* @f becomes a store that got its state from another one, at the moment of the install. */
+static void init_installed(struct store_fixture *f, struct fs_history *h)
+{
+    struct store_fixture donor;
+    store_fixture_init_cluster(&donor, 3);
+    commit_batches(&donor, h, 20);
+    store_fixture_init_cluster(f, 3);
+    store_fixture_install(f, &donor);
+    store_fixture_deinit(&donor);
+}
+
+/* As after a checkpoint, so after an install. */
+static void run_install_round(uint64_t round)
+{
+    static struct fs_history h;
+    struct prng prng = {seed + round * 7919 + 1};
+    struct store_fixture f;
+    fs_history_init(&h, prng_next(&prng));
+    init_installed(&f, &h);
+    struct expected expected = expect(&f);
+    struct version versions[VERSIONS] = {data_of(&f)};
+    for (size_t i = 1; i < VERSIONS; i++) {
+        commit_batches(&f, &h, 1 + prng_below(&prng, 10));
+        versions[i] = data_of(&f);
+    }
+    for (int i = 0; i < IMAGES_PER_ROUND; i++)
+        crash(versions, VERSIONS, &expected, &prng, round);
+    for (size_t i = 0; i < VERSIONS; i++)
+        free(versions[i].bytes);
+    free(expected.checkpoint.bytes);
+    store_fixture_deinit(&f);
+}
+
 static void run_round(uint64_t round)
 {
     static const char *const steps[] = {NULL, "write", "rename", "sync-dir"};
@@ -208,9 +254,9 @@ static void run_round(uint64_t round)
     store_fixture_checkpoint(&f);
     struct expected first = expect(&f), second = {.checkpoint = {NULL, 0}};
 
-    const char *step = steps[round % ARRAY_COUNT(steps)];
+    const char *step = steps[round / 4 % ARRAY_COUNT(steps)];
     bool is_second_there = false;
-    struct version versions[VERSIONS] = {version_of(f.dir, "store.1/data.mdb")};
+    struct version versions[VERSIONS] = {data_of(&f)};
     for (size_t i = 1; i < VERSIONS; i++) {
         commit_batches(&f, &h, 1 + prng_below(&prng, 10));
         if (i == 2 && step) {
@@ -219,7 +265,7 @@ static void run_round(uint64_t round)
             second = expect(&f);
             second.digest = digest;
         }
-        versions[i] = version_of(f.dir, "store.1/data.mdb");
+        versions[i] = data_of(&f);
     }
     for (int i = 0; i < IMAGES_PER_ROUND; i++) {
         crash(versions, VERSIONS, &first, &prng, round);
@@ -248,8 +294,12 @@ int main(int argc, char **argv)
     }
     printf("seed=0x%" PRIx64 " rounds=%" PRIu64 "\n", seed, rounds);
     fflush(stdout);
-    for (uint64_t round = 0; round < rounds; round++)
-        run_round(round);
+    for (uint64_t round = 0; round < rounds; round++) {
+        if (round % 4 == 3)
+            run_install_round(round);
+        else
+            run_round(round);
+    }
     printf("images=%" PRIu64 "\n", images);
     return 0;
 }
