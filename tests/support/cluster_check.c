@@ -16,6 +16,91 @@ static bool is_same_command(const struct command *a, const struct command *b)
            a->size == b->size && (a->size == 0 || memcmp(a->bytes, b->bytes, a->size) == 0);
 }
 
+static uint64_t op_of(const struct command *c)
+{
+    return command_is_noop(c) ? 0 : machine_change_of(c).op;
+}
+
+/* The voters that govern @slot, as the state machine's history has them. */
+static uint32_t governing(const struct cluster *c, uint64_t slot)
+{
+    size_t i = c->governing.count - 1;
+    while (c->governing.at[i].from > slot)
+        i--;
+    return c->governing.at[i].voters;
+}
+
+/* Who says that it accepted what, to the leader of that ballot. */
+void check_delivered(struct cluster *c, struct sim_node *n, uint32_t from, const struct message *m)
+{
+    if (m->kind != MESSAGE_P2B || m->p2b.asked.leader != n->id ||
+        ballot_cmp(m->p2b.asked, m->p2b.promised) != 0)
+        return;
+    for (uint32_t i = 0; i < m->p2b.count; i++) {
+        struct tally *tallies = record_of(c, m->p2b.slots[i])->tallies, *t = &tallies[0];
+        for (uint32_t k = 0; k < TALLIES; k++) { /* the same ballot's, else the lowest's place */
+            if (ballot_cmp(tallies[k].ballot, m->p2b.asked) == 0) {
+                t = &tallies[k];
+                break;
+            }
+            if (ballot_cmp(tallies[k].ballot, t->ballot) < 0)
+                t = &tallies[k];
+        }
+        if (ballot_cmp(t->ballot, m->p2b.asked) != 0)
+            *t = (struct tally){.ballot = m->p2b.asked};
+        t->nodes |= UINT32_C(1) << from;
+    }
+}
+
+/* Whoever decides first has heard of a majority of the voters that govern the slot. */
+static void check_quorum(struct cluster *c, const struct sim_node *n, uint64_t slot)
+{
+    const struct tally *tallies = record_of(c, slot)->tallies;
+    uint32_t voters = governing(c, slot);
+    for (uint32_t k = 0; k < TALLIES; k++) {
+        if (!ballot_is_bottom(tallies[k].ballot) &&
+            configuration_is_majority(tallies[k].nodes, voters))
+            return;
+    }
+    cluster_fail(c,
+                 "quorum: node %u decides slot %" PRIu64
+                 " without a majority of the voters %#x that govern it",
+                 n->index, slot, voters);
+}
+
+/* Nobody may still serve what was before a decision: whoever holds a read lease knows of it. */
+static void check_holders(struct cluster *c, const struct sim_node *n, const struct pvalue *p)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        const struct sim_node *m = &c->nodes[i];
+        if (!m->up || m == n || m->decided_seen >= p->slot)
+            continue;
+        struct paxos_view v;
+        paxos_view(m->paxos, &v);
+        if (v.lease.until_ns <= node_clock_ns(c, m) || v.lease.bound >= p->slot)
+            continue;
+        const struct command *held = node_pending(m, p->slot);
+        if (!held || !is_same_command(held, p->command))
+            cluster_fail(c,
+                         "read lease: node %u decides slot %" PRIu64
+                         ", which node %u with a lease does not have pending",
+                         n->index, p->slot, i);
+    }
+}
+
+/* Whoever may answer reads knows every decision that anyone knows. Looked at when either changes.
+ */
+static void check_serving(struct cluster *c, const struct sim_node *n)
+{
+    if (!n->up || !n->paxos)
+        return;
+    struct paxos_view v;
+    paxos_view(n->paxos, &v);
+    if (v.serving_until_ns > node_clock_ns(c, n) && v.decided < c->decided_max)
+        cluster_fail(c, "lease: node %u serves reads at slot %" PRIu64 ", %" PRIu64 " is decided",
+                     n->index, v.decided, c->decided_max);
+}
+
 /* R1: at most one command is decided for a slot; and each node hands on every slot once, in order.
  */
 void check_decision(struct cluster *c, struct sim_node *n, const struct pvalue *p)
@@ -28,14 +113,34 @@ void check_decision(struct cluster *c, struct sim_node *n, const struct pvalue *
     if (!r->decided.command) {
         r->decided = *p;
         command_ref(p->command);
+        check_quorum(c, n, p->slot);
+        check_holders(c, n, p);
     }
     if (!is_same_command(r->decided.command, p->command) || r->decided.time_ns != p->time_ns)
         cluster_fail(c,
                      "R1: slot %" PRIu64 " decided twice: op %" PRIu64 " and, by node %u, %" PRIu64,
-                     p->slot, r->decided.command->size ? machine_op(r->decided.command) : 0,
-                     n->index, p->command->size ? machine_op(p->command) : 0);
-    if (p->slot > c->decided_max)
+                     p->slot, op_of(r->decided.command), n->index, op_of(p->command));
+    if (p->slot > c->decided_max) {
         c->decided_max = p->slot;
+        for (uint32_t i = 0; i < c->count; i++)
+            check_serving(c, &c->nodes[i]);
+    }
+}
+
+/* The history of who governs, for check_quorum(). */
+static void remember_governing(struct cluster *c, const struct machine *m)
+{
+    struct configuration configuration = membership_configuration(&m->membership);
+    if (configuration.from <= c->governing.at[c->governing.count - 1].from)
+        return;
+    struct governing g = {.from = configuration.from};
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
+        if (configuration.voters >> i & 1)
+            g.voters |= UINT32_C(1) << cluster_node_of(c, configuration.members[i]);
+    }
+    vector_push(&c->governing, g);
+    c->counts.changes++;
+    cluster_trace(c, "voters %#x from slot %" PRIu64 " on", g.voters, g.from);
 }
 
 /* Applied prefixes agree; a command applies once; an increment begins after what was answered. */
@@ -50,18 +155,21 @@ void check_applied(struct cluster *c, struct sim_node *n, const struct pvalue *p
     }
     record->is_applied = true;
     record->hash = n->machine.hash;
-    uint64_t op = p->command->size ? machine_op(p->command) : 0;
+    remember_governing(c, &n->machine);
+    uint64_t op = op_of(p->command);
     if (op == 0 || r.verdict != SESSION_NEW)
         return;
     struct call *call = &c->calls.at[op - 1];
     if (++call->applied > 1)
         cluster_fail(c, "exactly once: op %" PRIu64 " applied again in slot %" PRIu64, op, p->slot);
-    if (r.value <= call->floor)
+    enum machine_kind kind = call->change.kind;
+    c->counts.expiries += kind == MACHINE_EXPIRE && r.value;
+    if (kind == MACHINE_INCREMENT && r.value <= call->floor)
         cluster_fail(c, "real time: op %" PRIu64 " gives %" PRIu64 ", began at %" PRIu64, op,
                      r.value, call->floor);
 }
 
-/* A promise never goes down, and whoever may answer reads knows every decision anyone knows. */
+/* A promise never goes down. */
 void check_step(struct cluster *c, struct sim_node *n)
 {
     struct paxos_view v;
@@ -73,16 +181,7 @@ void check_step(struct cluster *c, struct sim_node *n)
     if (v.decided != n->decided_seen)
         cluster_fail(c, "order: node %u says decided %" PRIu64 ", handed on %" PRIu64, n->index,
                      v.decided, n->decided_seen);
-    for (uint32_t i = 0; i < c->options.nodes; i++) {
-        struct sim_node *m = &c->nodes[i];
-        if (!m->up)
-            continue;
-        paxos_view(m->paxos, &v);
-        if (v.serving_until_ns > node_clock_ns(c, m) && v.decided < c->decided_max)
-            cluster_fail(c,
-                         "lease: node %u serves reads at slot %" PRIu64 ", %" PRIu64 " is decided",
-                         i, v.decided, c->decided_max);
-    }
+    check_serving(c, n);
 }
 
 /* What is said of promises and votes must survive a crash: remember it. */

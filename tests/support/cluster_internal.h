@@ -5,6 +5,8 @@
 #include "tests/support/cluster_sim.h"
 #include "tests/support/machine.h"
 
+#define NODE_ID_FIRST UINT64_C(101) /* of index 0 */
+
 /* A message on its way, with everything it points to. */
 struct packet {
     uint32_t refs;
@@ -12,7 +14,16 @@ struct packet {
     struct pvalue pvalues[];
 };
 
-enum sim_kind { SIM_DELIVER, SIM_TICK, SIM_FLUSH, SIM_SYNCED, SIM_APPLY, SIM_CLIENT };
+enum sim_kind {
+    SIM_DELIVER,
+    SIM_TICK,
+    SIM_FLUSH,
+    SIM_SYNCED,
+    SIM_APPLY,
+    SIM_CLIENT,
+    SIM_INSTALL, /* a snapshot has come */
+    SIM_STOP,    /* a member no more */
+};
 
 struct sim_event {
     uint64_t at_ns, order; /* in this order */
@@ -29,8 +40,9 @@ struct call {
     uint32_t counter;
     bool is_read;
     enum call_state state;
-    uint64_t number; /* sequence of an increment, number of a read */
-    uint64_t floor;  /* the counter when it began: the least it may answer */
+    struct machine_change change; /* unless it is a read */
+    uint64_t number;              /* sequence of a command, number of a read */
+    uint64_t floor;               /* the counter when it began: the least it may answer */
     uint64_t value;
     uint32_t applied; /* times, as new: at most once */
 };
@@ -38,7 +50,7 @@ struct call {
 /* An effect that waits for the disk: a message, or a fetch. */
 struct held_effect {
     uint64_t after;
-    uint32_t to;
+    uint32_t to;           /* mask of indexes of nodes, not of seats */
     struct packet *packet; /* NULL: a fetch */
     uint64_t first, last;
 };
@@ -71,6 +83,11 @@ struct sim_node {
     uint32_t index, life;
     uint64_t id;
     bool up;
+    bool is_joiner;              /* not of those the cluster began with */
+    bool is_leaving;             /* the core said so, or a peer: it stops */
+    bool is_gone;                /* stopped for ever, or its host is lost */
+    struct configuration seats;  /* as the core knows it: masks are of these */
+    struct configuration joined; /* what a joiner was told: until it has a snapshot */
     uint64_t paused_until_ns;
     struct paxos *paxos;
     bool flush_pending, apply_pending;
@@ -92,6 +109,9 @@ struct sim_node {
 
     /* store */
     struct machine machine;
+    VECTOR(struct command *) pending; /* by slot: held and not yet applied; NULL: none */
+    bool is_installing;
+    uint32_t donor;                       /* index */
     uint64_t hung_until_ns;               /* applies nothing */
     struct machine_image checkpoint;      /* durable */
     struct machine_image next_checkpoint; /* once the log is durable through next_records */
@@ -104,7 +124,10 @@ struct sim_node {
 
     /* client */
     uint64_t epoch, sequence, reads;
+    uint64_t ended; /* epoch that has expired, as this client knows */
     bool is_opening;
+    uint64_t keeper_call; /* the leader's care for the members: one at a time */
+    uint64_t keeper_ns, leads_since_ns;
     VECTOR(uint64_t) open; /* calls under way */
     uint64_t read_ready;
     VECTOR(struct read_index) indexes; /* not yet reached */
@@ -116,14 +139,40 @@ struct sim_node {
     uint64_t decided_seen;
 };
 
+enum { TALLIES = 4 };
+
+/* Who accepted a slot at a ballot, as its leader has heard. */
+struct tally {
+    struct ballot ballot;
+    uint32_t nodes; /* mask of indexes */
+};
+
 struct slot_record {
+    struct tally tallies[TALLIES];
     struct pvalue decided; /* command NULL: not yet */
     bool is_applied;
     uint64_t hash;
 };
 
+/* These voters govern the slots from `from` on. */
+struct governing {
+    uint64_t from;
+    uint32_t voters; /* mask of indexes of nodes */
+};
+
+enum join_stage { JOIN_NONE, JOIN_INVITE, JOIN_COME, JOIN_GIVEN_UP, JOIN_DONE };
+
+/* A node on its way in: a member puts its invitation, then its coming into the log. */
+struct joining {
+    enum join_stage stage;
+    uint32_t via;  /* index of that member */
+    uint64_t call; /* 0: none */
+    uint64_t replaces;
+};
+
 struct cluster {
     struct cluster_options options;
+    uint32_t count; /* of nodes that ever were; those who join come behind */
     struct prng prng;
     uint64_t now_ns, order, steps;
     char failure[512];
@@ -135,6 +184,9 @@ struct cluster {
     void *drop_context;
     uint64_t sent[MESSAGE_KIND_COUNT];
     bool clients_stopped;
+    struct joining joining[MEMBERS_MAX]; /* by index of the node to come */
+    VECTOR(struct governing) governing;
+    struct cluster_counts counts;
 
     VECTOR(struct call) calls; /* id = 1 + index */
     uint64_t calls_done;
@@ -148,6 +200,7 @@ struct cluster {
 
 /* cluster_sim.c */
 void cluster_schedule(struct cluster *c, uint64_t in_ns, enum sim_kind kind, struct sim_node *n);
+uint32_t cluster_new_node(struct cluster *c); /* not up yet; MEMBERS_MAX: no more */
 void cluster_transmit(struct cluster *c, struct sim_node *from, uint32_t to, struct packet *packet);
 struct packet *packet_new(const struct message *m);
 void packet_unref(struct packet *p);
@@ -163,6 +216,10 @@ void node_step(struct cluster *c, struct sim_node *n, struct event *event);
 void node_on_flush(struct cluster *c, struct sim_node *n);
 void node_on_synced(struct cluster *c, struct sim_node *n);
 void node_on_apply(struct cluster *c, struct sim_node *n);
+void node_on_installed(struct cluster *c, struct sim_node *n);
+/* What it holds for @slot and has not applied; NULL: nothing. */
+const struct command *node_pending(const struct sim_node *n, uint64_t slot);
+bool node_is_blank(const struct sim_node *n);
 uint64_t node_clock_ns(const struct cluster *c, const struct sim_node *n);
 
 /* cluster_client.c */
@@ -175,12 +232,18 @@ void client_on_read_ready(struct cluster *c, struct sim_node *n, uint64_t read, 
 void client_on_slot(struct cluster *c, struct sim_node *n);
 uint64_t client_increment(struct cluster *c, struct sim_node *n, uint32_t counter);
 uint64_t client_read(struct cluster *c, struct sim_node *n, uint32_t counter);
+uint64_t client_change(struct cluster *c, struct sim_node *n, struct machine_change change);
+void client_on_installed(struct cluster *c, struct sim_node *n);
+
+/* cluster_member.c: what nodes do about members: let them join, promote them, expire sessions. */
+void member_on_tick(struct cluster *c, struct sim_node *n);
 
 /* cluster_check.c: one function per invariant */
 void check_decision(struct cluster *c, struct sim_node *n, const struct pvalue *p);
 void check_applied(struct cluster *c, struct sim_node *n, const struct pvalue *p,
                    struct machine_result r);
 void check_step(struct cluster *c, struct sim_node *n);
+void check_delivered(struct cluster *c, struct sim_node *n, uint32_t from, const struct message *m);
 void check_message(struct cluster *c, struct sim_node *n, const struct message *m);
 void check_recovered(struct cluster *c, struct sim_node *n, const struct paxos_recovered *r);
 

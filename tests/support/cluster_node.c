@@ -20,19 +20,61 @@ static uint64_t durable_number(const struct sim_node *n)
     return n->durable > n->life_base ? n->durable - n->life_base : 0;
 }
 
+const struct command *node_pending(const struct sim_node *n, uint64_t slot)
+{
+    return slot < n->pending.count ? n->pending.at[slot] : NULL;
+}
+
+static void mark_pending(struct sim_node *n, const struct pvalue *p)
+{
+    while (n->pending.count <= p->slot)
+        vector_push(&n->pending, NULL);
+    struct command *before = n->pending.at[p->slot];
+    n->pending.at[p->slot] = p->slot > n->machine.applied ? command_ref(p->command) : NULL;
+    if (before)
+        command_unref(before);
+}
+
+static void unmark_pending(struct sim_node *n, uint64_t slot)
+{
+    if (slot >= n->pending.count || !n->pending.at[slot])
+        return;
+    command_unref(n->pending.at[slot]);
+    n->pending.at[slot] = NULL;
+}
+
+static void forget_pending(struct sim_node *n)
+{
+    for (uint64_t slot = 0; slot < n->pending.count; slot++)
+        unmark_pending(n, slot);
+}
+
+/* A mask of seats, as this node's core knows them now, as one of nodes. */
+static uint32_t nodes_of(const struct cluster *c, const struct sim_node *n, uint32_t seats)
+{
+    uint32_t nodes = 0;
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
+        if (seats >> i & 1 && n->seats.members[i] != 0)
+            nodes |= UINT32_C(1) << cluster_node_of(c, n->seats.members[i]);
+    }
+    return nodes;
+}
+
 static void persist(struct cluster *c, struct sim_node *n, const struct persist *p)
 {
     if (p->number != n->log.count - n->life_base + 1)
         cluster_fail(c, "log: node %u numbers a PERSIST %" PRIu64, n->index, p->number);
     vector_push(&n->log, *p);
-    if (p->kind == PERSIST_ACCEPT || p->kind == PERSIST_DECISION)
-        command_ref(p->pvalue.command);
+    if (p->kind != PERSIST_ACCEPT && p->kind != PERSIST_DECISION)
+        return;
+    command_ref(p->pvalue.command);
+    mark_pending(n, &p->pvalue);
 }
 
 static void send(struct cluster *c, struct sim_node *n, uint32_t to, struct packet *packet)
 {
     check_message(c, n, &packet->message);
-    for (uint32_t i = 0; i < c->options.nodes; i++) {
+    for (uint32_t i = 0; i < c->count; i++) {
         if (to & UINT32_C(1) << i)
             cluster_transmit(c, n, i, packet);
     }
@@ -50,6 +92,7 @@ static void serve_fetch(struct cluster *c, struct sim_node *n, const struct held
 {
     struct pvalue found[ENTRIES_MAX];
     struct message m = {.kind = MESSAGE_DECISIONS, .decisions = {.pvalues = found}};
+    m.decisions.slot_first = n->collected ? n->collected + 1 : 0;
     for (uint64_t slot = h->first; slot <= h->last; slot++) {
         const struct pvalue *p = logged(n, slot);
         if (!p || slot <= n->collected || m.decisions.count == ENTRIES_MAX)
@@ -58,7 +101,7 @@ static void serve_fetch(struct cluster *c, struct sim_node *n, const struct held
         found[m.decisions.count++].ballot = (struct ballot){0};
     }
     struct packet *packet = packet_new(&m);
-    send(c, n, UINT32_C(1) << h->to, packet);
+    send(c, n, h->to, packet);
     packet_unref(packet);
 }
 
@@ -103,12 +146,25 @@ static void collect(struct cluster *c, struct sim_node *n, uint64_t slot)
 
 static void note(struct cluster *c, struct sim_node *n, const struct note *note)
 {
-    static const char *const names[] = {"suspect",   "candidate",  "leader",    "serving",
-                                        "preempted", "lease_lost", "following", "handover",
-                                        "behind",    "caught_up",  "configured", "left",
-                                        "read_lease", "read_lease_lost", "holder_waited_out"};
+    static const char *const names[] = {
+        "suspect",    "candidate", "leader",     "serving",         "preempted",
+        "lease_lost", "following", "handover",   "behind",          "caught_up",
+        "configured", "left",      "read_lease", "read_lease_lost", "holder_waited_out"};
     cluster_trace(c, "node %u %s ballot=%" PRIu64 ".%" PRIu64 " slot=%" PRIu64, n->index,
                   names[note->kind], note->ballot.round, note->ballot.leader, note->slot);
+    if (note->kind == NOTE_LEFT)
+        n->is_leaving = true;
+}
+
+/* The transfer of a snapshot, all of it as one event some time from now. */
+static void start_install(struct cluster *c, struct sim_node *n, uint32_t seat)
+{
+    if (n->is_installing || seat >= MEMBERS_MAX || n->seats.members[seat] == 0)
+        return;
+    n->is_installing = true;
+    n->donor = cluster_node_of(c, n->seats.members[seat]);
+    cluster_trace(c, "node %u needs a snapshot; node %u is to give it", n->index, n->donor);
+    cluster_schedule(c, cluster_between(c, NS_PER_MS, 800 * NS_PER_MS), SIM_INSTALL, n);
 }
 
 static void perform(struct cluster *c, struct sim_node *n, const struct effect *e)
@@ -120,7 +176,7 @@ static void perform(struct cluster *c, struct sim_node *n, const struct effect *
         break;
     case EFFECT_SEND:
         h.after = e->send.after;
-        h.to = e->send.to;
+        h.to = nodes_of(c, n, e->send.to);
         h.packet = packet_new(&e->send.message);
         hold_or_perform(c, n, h);
         break;
@@ -131,13 +187,15 @@ static void perform(struct cluster *c, struct sim_node *n, const struct effect *
         client_on_read_ready(c, n, e->read_ready.read, e->read_ready.slot);
         break;
     case EFFECT_FETCH:
-        h = (struct held_effect){e->fetch.after, e->fetch.to, NULL, e->fetch.first, e->fetch.last};
+        h = (struct held_effect){e->fetch.after, nodes_of(c, n, UINT32_C(1) << e->fetch.to), NULL,
+                                 e->fetch.first, e->fetch.last};
         hold_or_perform(c, n, h);
         break;
     case EFFECT_COLLECT:
         collect(c, n, e->collect.slot);
         break;
     case EFFECT_SNAPSHOT:
+        start_install(c, n, e->snapshot.from);
         break;
     case EFFECT_NOTE:
         note(c, n, &e->note);
@@ -156,6 +214,8 @@ void node_step(struct cluster *c, struct sim_node *n, struct event *event)
         perform(c, n, &out->list[i]);
     effects_clear(out);
     check_step(c, n);
+    if (n->is_leaving)
+        cluster_schedule(c, cluster_between(c, 0, 50 * NS_PER_MS), SIM_STOP, n);
     if (event->kind != EVENT_FLUSH && !n->flush_pending) {
         n->flush_pending = true;
         cluster_schedule(c, cluster_between(c, 0, 20000), SIM_FLUSH, n);
@@ -192,8 +252,21 @@ static void make_durable(struct sim_node *n)
         index_record(n, n->durable);
 }
 
+/* Whoever lags: up to the own checkpoint at most. */
+static void drop_log(struct cluster *c, struct sim_node *n)
+{
+    uint64_t limit = c->options.log_slots_max, last = n->last_of_slot.count;
+    if (limit == 0 || last <= limit)
+        return;
+    uint64_t slot = last - limit;
+    if (slot > n->checkpoint.state.applied)
+        slot = n->checkpoint.state.applied;
+    if (slot > n->collected)
+        n->collected = slot;
+}
+
 /* The log first: see EVENT_APPLIED. */
-static void finish_checkpoint(struct sim_node *n)
+static void finish_checkpoint(struct cluster *c, struct sim_node *n)
 {
     if (n->next_records == 0 || n->durable < n->next_records)
         return;
@@ -201,6 +274,7 @@ static void finish_checkpoint(struct sim_node *n)
     n->checkpoint = n->next_checkpoint;
     n->next_checkpoint = (struct machine_image){0};
     n->next_records = 0;
+    drop_log(c, n);
 }
 
 /* As the driver does: what the log has not got yet counts as not applied, so that a log that hangs
@@ -224,7 +298,7 @@ void node_on_synced(struct cluster *c, struct sim_node *n)
 {
     n->is_syncing = false;
     make_durable(n);
-    finish_checkpoint(n);
+    finish_checkpoint(c, n);
     size_t kept = 0, count = n->held.count;
     for (size_t i = 0; i < count; i++) {
         struct held_effect h = n->held.at[i];
@@ -248,6 +322,17 @@ void node_on_flush(struct cluster *c, struct sim_node *n)
 
 /* ---- store ---- */
 
+/* Before it hears that the slot is applied: see EVENT_CONFIGURE. */
+static void configure(struct cluster *c, struct sim_node *n)
+{
+    struct configuration seats = membership_configuration(&n->machine.membership);
+    if (memcmp(&seats, &n->seats, sizeof seats) == 0)
+        return;
+    n->seats = seats;
+    struct event e = {.kind = EVENT_CONFIGURE, .configure = &seats};
+    node_step(c, n, &e);
+}
+
 void node_on_apply(struct cluster *c, struct sim_node *n)
 {
     if (c->now_ns < n->hung_until_ns) {
@@ -258,7 +343,9 @@ void node_on_apply(struct cluster *c, struct sim_node *n)
     while (n->decided_first < n->decided.count && !cluster_failure(c)) {
         struct pvalue p = n->decided.at[n->decided_first++];
         struct machine_result r = machine_apply(&n->machine, &p);
+        unmark_pending(n, p.slot);
         check_applied(c, n, &p, r);
+        configure(c, n);
         client_on_applied(c, n, &p, r);
         client_on_slot(c, n);
         command_unref(p.command);
@@ -267,19 +354,95 @@ void node_on_apply(struct cluster *c, struct sim_node *n)
     if (n->next_records == 0 && prng_below(&c->prng, 16) == 0) {
         machine_save(&n->machine, &n->next_checkpoint);
         n->next_records = n->log.count;
-        finish_checkpoint(n);
+        finish_checkpoint(c, n);
     }
     tell_applied(c, n);
 }
 
-/* ---- life and death ---- */
+/* ---- snapshots ---- */
 
-static void forget_applied(struct sim_node *n)
+bool node_is_blank(const struct sim_node *n)
+{
+    return membership_is_empty(&n->machine.membership);
+}
+
+static void forget_decided(struct sim_node *n)
 {
     for (size_t i = n->decided_first; i < n->decided.count; i++)
         command_unref(n->decided.at[i].command);
     n->decided.count = n->decided_first = n->untold.count = 0;
 }
+
+/* A member that gives a snapshot of use to @n: the one asked, else any other. One from before @n
+ * came, when it was no member, is none. */
+static const struct sim_node *find_donor(const struct cluster *c, const struct sim_node *n)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        const struct sim_node *donor = &c->nodes[(n->donor + i) % c->count];
+        const struct machine *m = &donor->checkpoint.state;
+        bool is_reached = donor != n && donor->up && donor->paused_until_ns <= c->now_ns &&
+                          !c->cut[donor->index][n->index] && !c->cut[n->index][donor->index];
+        bool knows = membership_seat(&m->membership, n->id) < MEMBERS_MAX ||
+                     membership_has_retired(&m->membership, n->id);
+        if (is_reached && knows && m->applied > n->decided_seen)
+            return donor;
+    }
+    return NULL;
+}
+
+static void copy_image(struct machine_image *to, const struct machine_image *from)
+{
+    machine_image_deinit(to);
+    *to = *from;
+    to->bytes = malloc(from->size + UINT64_C(1));
+    ASSERT(to->bytes != NULL);
+    memcpy(to->bytes, from->bytes, from->size);
+}
+
+/* The store is the snapshot's now, durably; the log still gives what it gave from there on. */
+static void install(struct sim_node *n, const struct machine_image *image)
+{
+    copy_image(&n->checkpoint, image);
+    n->next_records = 0;
+    if (n->checkpoint.state.applied > n->collected)
+        n->collected = n->checkpoint.state.applied;
+}
+
+static void start_anew(struct cluster *c, struct sim_node *n)
+{
+    forget_decided(n);
+    machine_load(&n->machine, &n->checkpoint);
+    for (uint64_t slot = 0; slot <= n->machine.applied; slot++)
+        unmark_pending(n, slot);
+    n->decided_seen = n->told = n->machine.applied;
+    n->seats = membership_configuration(&n->machine.membership);
+    struct event e = {.kind = EVENT_INSTALLED};
+    e.installed.slot = n->machine.applied;
+    e.installed.time_ns = n->machine.time_ns;
+    e.installed.configuration = &n->seats;
+    node_step(c, n, &e);
+    client_on_installed(c, n);
+}
+
+void node_on_installed(struct cluster *c, struct sim_node *n)
+{
+    n->is_installing = false;
+    const struct sim_node *donor = find_donor(c, n);
+    if (!donor)
+        return;
+    bool is_torn = prng_below(&c->prng, 8) == 0;
+    cluster_trace(c, "node %u installs slot %" PRIu64 " of node %u%s", n->index,
+                  donor->checkpoint.state.applied, donor->index, is_torn ? ", and crashes" : "");
+    c->counts.snapshots++;
+    c->counts.snapshots_torn += is_torn;
+    install(n, &donor->checkpoint);
+    if (is_torn)
+        node_crash(c, n);
+    else
+        start_anew(c, n);
+}
+
+/* ---- life and death ---- */
 
 static void forget_held(struct sim_node *n)
 {
@@ -308,7 +471,9 @@ void node_crash(struct cluster *c, struct sim_node *n)
     n->is_syncing = false;
     drop_records(n, n->durable);
     n->next_records = 0;
-    forget_applied(n);
+    n->is_installing = false;
+    forget_decided(n);
+    forget_pending(n);
     forget_held(n);
     client_on_crash(c, n);
     paxos_deinit(n->paxos);
@@ -350,16 +515,19 @@ static void replay(struct cluster *c, struct sim_node *n, uint64_t decided)
 
 void node_boot(struct cluster *c, struct sim_node *n)
 {
-    uint64_t ids[MEMBERS_MAX];
-    for (uint32_t i = 0; i < c->options.nodes; i++)
-        ids[i] = c->nodes[i].id;
-    struct paxos_config config = {.configuration = configuration_of(ids, c->options.nodes),
-                                  .node = n->id,
-                                  .life = n->life + UINT64_C(1),
-                                  .seed = prng_next(&c->prng)};
     struct paxos_recovered r = {0};
     uint64_t decided = recover_log(n, &r);
     replay(c, n, decided);
+    n->seats = node_is_blank(n) ? n->joined : membership_configuration(&n->machine.membership);
+    struct paxos_config config = {.configuration = n->seats,
+                                  .node = n->id,
+                                  .life = n->life + UINT64_C(1),
+                                  .seed = prng_next(&c->prng),
+                                  .is_blank = node_is_blank(n)};
+    if (configuration_seat(&n->seats, n->id) == MEMBERS_MAX) {
+        n->is_gone = true;
+        return;
+    }
     r.applied = n->machine.applied;
     r.checkpointed = n->checkpoint.state.applied;
     r.time_ns = n->machine.time_ns;
@@ -368,6 +536,7 @@ void node_boot(struct cluster *c, struct sim_node *n)
         const struct pvalue *p = logged(n, slot);
         if (p && r.count < SLOTS_HELD_MAX) {
             accepted[r.count] = *p;
+            mark_pending(n, p);
             if (n->log.at[n->last_of_slot.at[slot] - 1].kind == PERSIST_DECISION)
                 accepted[r.count].ballot = (struct ballot){0};
             r.count++;
@@ -396,7 +565,8 @@ void node_deinit(struct sim_node *n)
     if (n->paxos)
         paxos_deinit(n->paxos);
     free(n->paxos);
-    forget_applied(n);
+    forget_decided(n);
+    forget_pending(n);
     forget_held(n);
     drop_records(n, 0);
     machine_deinit(&n->machine);
@@ -410,4 +580,5 @@ void node_deinit(struct sim_node *n)
     free(n->open.at);
     free(n->indexes.at);
     free(n->voted.at);
+    free(n->pending.at);
 }

@@ -42,6 +42,16 @@ static struct pvalue *pvalues_of(struct message *m, uint32_t *count)
                                           : NULL;
 }
 
+static struct holder **holders_of(struct message *m, uint32_t *count)
+{
+    *count = m->kind == MESSAGE_P1B       ? m->p1b.holder_count
+             : m->kind == MESSAGE_RELEASE ? m->release.holder_count
+                                          : 0;
+    return m->kind == MESSAGE_P1B       ? &m->p1b.holders
+           : m->kind == MESSAGE_RELEASE ? &m->release.holders
+                                        : NULL;
+}
+
 struct packet *packet_new(const struct message *m)
 {
     struct message copy = *m;
@@ -49,7 +59,11 @@ struct packet *packet_new(const struct message *m)
     const struct pvalue *pvalues = pvalues_of(&copy, &count);
     size_t slots = m->kind == MESSAGE_P2B ? m->p2b.count * sizeof(uint64_t) : 0;
     size_t commands = m->kind == MESSAGE_SUBMIT ? m->submit.count * sizeof(struct command *) : 0;
-    struct packet *p = malloc(sizeof *p + count * sizeof *pvalues + slots + commands);
+    uint32_t holder_count;
+    holders_of(&copy, &holder_count);
+    size_t arrays = count * sizeof *pvalues + slots + commands;
+    size_t holders = holder_count * sizeof(struct holder);
+    struct packet *p = malloc(sizeof *p + arrays + holders);
     ASSERT(p != NULL);
     p->refs = 1;
     p->message = *m;
@@ -63,6 +77,10 @@ struct packet *packet_new(const struct message *m)
         p->message.p2a.pvalues = p->pvalues;
     if (m->kind == MESSAGE_DECISIONS)
         p->message.decisions.pvalues = p->pvalues;
+    if (holders) {
+        struct holder **to = holders_of(&p->message, &holder_count);
+        *to = memcpy((uint8_t *)p->pvalues + arrays, *to, holders);
+    }
     if (slots)
         p->message.p2b.slots = memcpy(p->pvalues, m->p2b.slots, slots);
     if (commands)
@@ -159,13 +177,35 @@ void cluster_transmit(struct cluster *c, struct sim_node *from, uint32_t to, str
         send_copy(c, from, to, packet);
 }
 
+/* No member of @n's: one that has left is told so, and stops. */
+static void refuse(struct cluster *c, const struct sim_node *n, struct sim_node *from)
+{
+    bool is_heard = from->up && !c->cut[n->index][from->index];
+    if (!is_heard || !membership_has_retired(&n->machine.membership, from->id))
+        return;
+    from->is_leaving = true;
+    cluster_schedule(c, cluster_between(c, 0, 50 * NS_PER_MS), SIM_STOP, from);
+}
+
+static void stop(struct cluster *c, struct sim_node *n)
+{
+    cluster_trace(c, "node %u has left, and stops", n->index);
+    node_crash(c, n);
+    n->is_gone = true;
+}
+
 static void deliver(struct cluster *c, struct sim_node *n, const struct sim_event *e)
 {
     bool is_own = e->from == n->index;
     bool is_void = !n->up || c->cut[e->from][n->index] || (is_own && e->life != n->life);
-    if (!is_void) {
+    struct sim_node *from = &c->nodes[e->from];
+    uint32_t seat = configuration_seat(&n->seats, from->id);
+    if (!is_void && seat == MEMBERS_MAX)
+        refuse(c, n, from);
+    if (!is_void && seat < MEMBERS_MAX) {
+        check_delivered(c, n, e->from, &e->packet->message);
         struct event event = {.kind = EVENT_MESSAGE};
-        event.message.from = e->from;
+        event.message.from = seat;
         event.message.message = &e->packet->message;
         node_step(c, n, &event);
     }
@@ -176,6 +216,7 @@ static void tick(struct cluster *c, struct sim_node *n)
 {
     struct event event = {.kind = EVENT_TICK};
     node_step(c, n, &event);
+    member_on_tick(c, n);
     cluster_schedule(c, TICK_NS, SIM_TICK, n);
 }
 
@@ -196,6 +237,12 @@ static void run_timer(struct cluster *c, struct sim_node *n, enum sim_kind kind)
         break;
     case SIM_CLIENT:
         client_on_timer(c, n);
+        break;
+    case SIM_INSTALL:
+        node_on_installed(c, n);
+        break;
+    case SIM_STOP:
+        stop(c, n);
         break;
     case SIM_DELIVER:
         break;
@@ -268,7 +315,7 @@ static void init_node(struct cluster *c, uint32_t i)
 {
     struct sim_node *n = &c->nodes[i];
     n->index = i;
-    n->id = 101 + i;
+    n->id = NODE_ID_FIRST + i;
     n->clock_offset_ns = NS_PER_S + prng_below(&c->prng, 100 * NS_PER_S);
     n->wall_offset_ns = (int64_t)(1000000 * NS_PER_S);
     int64_t ppm_max = CLOCK_RATE_ERROR_PERCENT * 10000 / 2 - 100; /* two clocks: within the bound */
@@ -277,7 +324,30 @@ static void init_node(struct cluster *c, uint32_t i)
     if (c->options.walls_jump)
         n->wall_offset_ns += (int64_t)prng_below(&c->prng, 10 * NS_PER_S);
     machine_init(&n->machine);
-    machine_save(&n->machine, &n->checkpoint);
+}
+
+/* The first nodes: members from the start. */
+static void begin(struct cluster *c)
+{
+    uint64_t ids[MEMBERS_MAX];
+    for (uint32_t i = 0; i < c->count; i++)
+        ids[i] = c->nodes[i].id;
+    for (uint32_t i = 0; i < c->count; i++) {
+        machine_begin(&c->nodes[i].machine, ids, c->count);
+        machine_save(&c->nodes[i].machine, &c->nodes[i].checkpoint);
+    }
+    vector_push(&c->governing, ((struct governing){0, (UINT32_C(1) << c->count) - 1}));
+}
+
+uint32_t cluster_new_node(struct cluster *c)
+{
+    if (c->count == MEMBERS_MAX)
+        return MEMBERS_MAX;
+    uint32_t i = c->count++;
+    init_node(c, i);
+    c->nodes[i].is_joiner = true;
+    machine_save(&c->nodes[i].machine, &c->nodes[i].checkpoint);
+    return i;
 }
 
 struct cluster *cluster_new(const struct cluster_options *options)
@@ -289,8 +359,10 @@ struct cluster *cluster_new(const struct cluster_options *options)
     c->effects = malloc(sizeof *c->effects);
     ASSERT(c->effects != NULL);
     effects_init(c->effects);
+    c->count = options->nodes;
     for (uint32_t i = 0; i < options->nodes; i++)
         init_node(c, i);
+    begin(c);
     for (uint32_t i = 0; i < options->nodes; i++)
         node_boot(c, &c->nodes[i]);
     return c;
@@ -302,7 +374,7 @@ void cluster_free(struct cluster *c)
         if (c->heap.at[i].packet)
             packet_unref(c->heap.at[i].packet);
     }
-    for (uint32_t i = 0; i < c->options.nodes; i++)
+    for (uint32_t i = 0; i < c->count; i++)
         node_deinit(&c->nodes[i]);
     for (size_t i = 0; i < c->slots.count; i++) {
         if (c->slots.at[i].decided.command)
@@ -311,6 +383,7 @@ void cluster_free(struct cluster *c)
     for (size_t i = 0; i < c->trace.count; i++)
         free(c->trace.at[i]);
     free(c->trace.at);
+    free(c->governing.at);
     free(c->slots.at);
     free(c->calls.at);
     free(c->heap.at);
@@ -399,9 +472,9 @@ uint64_t cluster_applied(const struct cluster *c, uint32_t node)
 
 uint32_t cluster_leader(const struct cluster *c)
 {
-    uint32_t best = c->options.nodes;
+    uint32_t best = c->count;
     struct ballot highest = {0};
-    for (uint32_t i = 0; i < c->options.nodes; i++) {
+    for (uint32_t i = 0; i < c->count; i++) {
         struct paxos_view v = cluster_view(c, i);
         bool serves = v.role == ROLE_LEADER && v.serving_until_ns > node_clock_ns(c, &c->nodes[i]);
         if (serves && ballot_cmp(v.ballot, highest) > 0) {
@@ -416,9 +489,9 @@ static bool all_follow(const struct cluster *c, const void *context)
 {
     (void)context;
     uint32_t leader = cluster_leader(c);
-    if (leader == c->options.nodes)
+    if (leader == c->count)
         return false;
-    for (uint32_t i = 0; i < c->options.nodes; i++) {
+    for (uint32_t i = 0; i < c->count; i++) {
         if (c->nodes[i].up && cluster_view(c, i).leader != c->nodes[leader].id)
             return false;
     }
@@ -427,7 +500,7 @@ static bool all_follow(const struct cluster *c, const void *context)
 
 uint32_t cluster_elect(struct cluster *c, uint64_t ns)
 {
-    return cluster_run_until(c, ns, all_follow, NULL) ? cluster_leader(c) : c->options.nodes;
+    return cluster_run_until(c, ns, all_follow, NULL) ? cluster_leader(c) : c->count;
 }
 
 /* ---- clients ---- */
@@ -477,9 +550,9 @@ bool cluster_is_idle(const struct cluster *c, uint32_t node)
 bool cluster_all_done(const struct cluster *c)
 {
     uint32_t i = 0;
-    while (i < c->options.nodes && cluster_is_idle(c, i))
+    while (i < c->count && cluster_is_idle(c, i))
         i++;
-    return i == c->options.nodes;
+    return i == c->count;
 }
 
 uint64_t cluster_calls_done(const struct cluster *c)
@@ -504,7 +577,9 @@ void cluster_crash(struct cluster *c, uint32_t node)
 
 void cluster_restart(struct cluster *c, uint32_t node)
 {
-    if (c->nodes[node].up || cluster_failure(c))
+    struct sim_node *n = &c->nodes[node];
+    bool is_to_come = n->is_joiner && c->joining[node].stage != JOIN_DONE;
+    if (n->up || n->is_gone || is_to_come || cluster_failure(c))
         return;
     node_boot(c, &c->nodes[node]);
     cluster_trace(c, "node %u restarts, applied=%" PRIu64, node, c->nodes[node].machine.applied);
@@ -526,7 +601,7 @@ void cluster_cut(struct cluster *c, uint32_t from, uint32_t to, bool is_cut)
 
 void cluster_isolate(struct cluster *c, uint32_t node, bool is_cut)
 {
-    for (uint32_t i = 0; i < c->options.nodes; i++) {
+    for (uint32_t i = 0; i < c->count; i++) {
         cluster_cut(c, node, i, is_cut);
         cluster_cut(c, i, node, is_cut);
     }
@@ -534,7 +609,7 @@ void cluster_isolate(struct cluster *c, uint32_t node, bool is_cut)
 
 void cluster_heal(struct cluster *c)
 {
-    for (uint32_t i = 0; i < c->options.nodes; i++)
+    for (uint32_t i = 0; i < c->count; i++)
         cluster_isolate(c, i, false);
 }
 

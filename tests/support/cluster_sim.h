@@ -5,12 +5,13 @@
 #define SUPPORT_CLUSTER_SIM_H
 
 #include "base/prng.h"
+#include "consensus/membership.h"
 #include "consensus/paxos.h"
 
 struct cluster;
 
 struct cluster_options {
-    uint32_t nodes; /* 1..MEMBERS_MAX */
+    uint32_t nodes; /* it begins with these voters; 1..MEMBERS_MAX */
     uint64_t seed;
     uint64_t delay_ns_min, delay_ns_max; /* of a message; min == max keeps the order */
     uint32_t loss_permille, duplicate_permille, spike_permille;
@@ -20,9 +21,11 @@ struct cluster_options {
     uint64_t client_ns;                /* mean time between a client's calls; 0: no clients */
     uint32_t outstanding_max;          /* calls of one client */
     uint32_t padding_max;              /* bytes a command may carry in addition */
-    bool clocks_drift;                 /* rates within CLOCK_RATE_ERROR_PERCENT of each other */
-    bool walls_jump;                   /* wall clocks may say anything */
-    bool trace;                        /* keep lines for cluster_print_trace() */
+    uint32_t log_slots_max;            /* a node drops older ones of its log; 0: never by itself */
+    uint64_t silence_ns; /* the leader ends the sessions of nodes so long silent; 0: never */
+    bool clocks_drift;   /* rates within CLOCK_RATE_ERROR_PERCENT of each other */
+    bool walls_jump;     /* wall clocks may say anything */
+    bool trace;          /* keep lines for cluster_print_trace() */
 };
 
 /* A calm cluster: 0.1 ms links that keep order, 0.2 ms disks, no clients. */
@@ -36,6 +39,16 @@ const char *cluster_failure(const struct cluster *c);
 /* For checks of a test's own. */
 void cluster_fail(struct cluster *c, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void cluster_print_trace(const struct cluster *c);
+
+/* What happened of the rarer things. */
+struct cluster_counts {
+    uint64_t reads, reads_local; /* answered; of them by a read lease, without a message */
+    uint64_t snapshots, snapshots_torn;
+    uint64_t changes;  /* of the voters */
+    uint64_t expiries; /* sessions ended */
+    uint64_t reopened, resubmitted;
+};
+struct cluster_counts cluster_counts(const struct cluster *c);
 
 uint64_t cluster_now_ns(const struct cluster *c);
 uint64_t cluster_steps(const struct cluster *c);
@@ -55,6 +68,25 @@ bool cluster_is_up(const struct cluster *c, uint32_t node);
 bool cluster_is_syncing(const struct cluster *c, uint32_t node);
 /* Highest slot decided anywhere. */
 uint64_t cluster_decided(const struct cluster *c);
+
+/* Members. Nodes are known by an index that is never used again; those who join come behind the
+ * ones the cluster began with. */
+uint32_t cluster_count(const struct cluster *c); /* nodes that ever were */
+/* As of the highest slot applied anywhere. */
+const struct membership *cluster_membership(const struct cluster *c);
+uint32_t cluster_node_of(const struct cluster *c, uint64_t id); /* index */
+uint64_t cluster_id(const struct cluster *c, uint32_t node);
+bool cluster_is_gone(const struct cluster *c, uint32_t node); /* for ever */
+/* A node is to join, and to vote: besides the others, or in place of node @replaces; count: of
+ * none. Any member that runs lets it in; the leader promotes it. Its index; MEMBERS_MAX: no more.
+ */
+uint32_t cluster_add(struct cluster *c, uint32_t replaces);
+bool cluster_is_joining(const struct cluster *c); /* one that is not a member yet */
+/* @via's client submits it. 0: it has no session now. */
+uint64_t cluster_remove(struct cluster *c, uint32_t via, uint32_t node);
+void cluster_lose(struct cluster *c, uint32_t node); /* its host and disk are gone for ever */
+/* All that run have applied all, everyone who is to vote votes, everyone who left has stopped. */
+bool cluster_is_settled(const struct cluster *c);
 
 /* Clients. A session is opened by the first call. Ids are > 0. */
 uint64_t cluster_increment(struct cluster *c, uint32_t node, uint32_t counter);
