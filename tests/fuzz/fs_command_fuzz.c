@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/prng.h"
+#include "consensus/membership.h"
 #include "fs/command.h"
 #include "tests/support/fs_history.h"
 
@@ -38,6 +39,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     struct fs_command c;
     if (fs_command_decode(bytes, size, &c) == 0) {
         check_views(&c, bytes, size);
+        if (c.op == FS_INVITE || c.op == FS_JOIN)
+            ASSERT(c.data_size == SECRET_SIZE && c.name_size <= MEMBER_NAME_MAX);
         size_t encoded = fs_command_encode(&c, again, sizeof again);
         ASSERT(encoded == size);
         ASSERT(memcmp(again, bytes, size) == 0);
@@ -83,6 +86,23 @@ static void mutate(struct prng *prng, uint8_t *bytes, size_t *size)
     }
 }
 
+/* One of the commands that change members, which no history has. */
+static struct fs_command member_command(struct prng *prng)
+{
+    static const char text[] = "10.0.0.1:7600", secret[] = "0123456789abcdef";
+    return (struct fs_command){
+        .op = (enum fs_op)(FS_INVITE + prng_below(prng, FS_SESSION_EXPIRE - FS_INVITE + 1)),
+        .nonce = 1 + prng_below(prng, 3),
+        .ino = 1 + prng_below(prng, 3),
+        .name = text,
+        .name_size = 1 + (uint32_t)prng_below(prng, sizeof text - 1),
+        .new_name = text,
+        .new_name_size = 1 + (uint32_t)prng_below(prng, sizeof text - 1),
+        .data = secret,
+        .data_size = SECRET_SIZE,
+    };
+}
+
 int main(void)
 {
     static struct fs_history history;
@@ -91,7 +111,7 @@ int main(void)
         struct prng prng = {seed};
         fs_history_init(&history, seed);
         for (int i = 0; i < COMMANDS; i++) {
-            struct fs_command c = fs_history_next(&history);
+            struct fs_command c = i % 4 ? fs_history_next(&history) : member_command(&prng);
             if (c.data_size > 2000)
                 c.data_size = 2000;
             size_t size = fs_command_encode(&c, bytes, COMMAND_SIZE_MAX);

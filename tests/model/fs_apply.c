@@ -13,6 +13,7 @@
 #include "fs/state.h"
 #include "tests/support/fs_history.h"
 #include "tests/support/fs_model.h"
+#include "tests/support/store_copy.h"
 #include "tests/support/store_ops.h"
 
 enum { SLOTS = 4000, NODES = 3, RETRIES = 64, REAPS_MAX = 2000 };
@@ -90,7 +91,7 @@ static void open_client(struct store_fixture *f, struct model *m, uint64_t node,
 static bool same_outcome(const struct fs_outcome *a, const struct fs_outcome *b)
 {
     return a->error == b->error && a->offset == b->offset && a->epoch == b->epoch &&
-           same_attr(a->attr, b->attr);
+           a->verdict == b->verdict && a->from == b->from && same_attr(a->attr, b->attr);
 }
 
 static bool exists(void *context, uint64_t ino)
@@ -154,6 +155,67 @@ static void one_retry(struct store_fixture *f, struct fs_history *h)
         results[slot_count].outcome = applied.outcome;
 }
 
+/* A command that no file depends on, whatever its answer. */
+static void command_apart(struct store_fixture *f, uint64_t node, const struct fs_command *c)
+{
+    uint64_t sequence = ++clients[node].sequence;
+    decide(node, clients[node].epoch, sequence, sequence, c);
+    struct store_applied applied = apply_last(f);
+    cr_assert_eq(applied.verdict, SESSION_NEW, REPLAY, seed);
+    cr_assert_eq(applied.outcome.error, 0, REPLAY, seed);
+}
+
+/* A change of members, mostly sensible: there are few nodes, names and secrets. */
+static void one_member_command(struct store_fixture *f, struct fs_history *h)
+{
+    static const uint8_t ops[] = {FS_INVITE,  FS_INVITE, FS_JOIN,    FS_JOIN,       FS_PROMOTE,
+                                  FS_PROMOTE, FS_REMOVE, FS_REPLACE, FS_SET_ADDRESS};
+    struct fs_command c = {.op = ops[prng_below(&h->prng, sizeof ops)]};
+    uint8_t secret[SECRET_SIZE] = {(uint8_t)prng_below(&h->prng, 8)};
+    char name[16], address[32];
+    c.nonce = 1 + prng_below(&h->prng, 12);
+    c.name = name;
+    c.name_size = (uint32_t)snprintf(name, sizeof name, "g%d", secret[0]);
+    c.data = secret;
+    c.data_size = sizeof secret;
+    c.new_name = address;
+    c.new_name_size = (uint32_t)snprintf(address, sizeof address, "10.0.0.%" PRIu64 ":7600",
+                                         1 + prng_below(&h->prng, 20));
+    c.ino = 1 + prng_below(&h->prng, 12);
+    if (c.op == FS_INVITE) {
+        c.mode = (uint32_t)prng_below(&h->prng, 2);
+        c.size = prng_below(&h->prng, 1000000);
+        c.nonce = prng_below(&h->prng, 2) * c.nonce;
+    }
+    if (c.op == FS_SET_ADDRESS) {
+        c.name = c.new_name;
+        c.name_size = c.new_name_size;
+    }
+    command_apart(f, 1 + prng_below(&h->prng, NODES), &c);
+}
+
+/* A session is ended by another node, things go on for a while, and it comes back. */
+static void one_expiry(struct store_fixture *f, struct model *m, struct fs_history *h)
+{
+    uint64_t node = 1 + prng_below(&h->prng, NODES);
+    uint64_t other = 1 + node % NODES;
+    struct client *gone = &clients[node];
+    struct fs_command c = {.op = FS_SESSION_EXPIRE,
+                           .nonce = node,
+                           .ino = gone->epoch - prng_below(&h->prng, 2),
+                           .size = gone->sequence - prng_below(&h->prng, 2)};
+    if (c.ino == 0 || c.size > gone->sequence)
+        return;
+    bool ends = c.ino == gone->epoch && c.size == gone->sequence;
+    command_apart(f, other, &c);
+    if (!ends)
+        return;
+    model_session_end(m, node);
+    for (uint64_t i = prng_below(&h->prng, 6); i > 0; i--)
+        command(f, m, h, other, fs_history_next(h));
+    open_client(f, m, node, 100 + slot_count);
+}
+
 static void compare(struct store_fixture *f, struct model *m)
 {
     char why[256];
@@ -194,6 +256,10 @@ static void run_history(struct store_fixture *f, struct model *m, struct fs_hist
             open_client(f, m, 1 + prng_below(&h->prng, NODES), 100 + slot_count);
         else if (chance < 20)
             one_retry(f, h);
+        else if (chance < 24)
+            one_expiry(f, m, h);
+        else if (chance < 36)
+            one_member_command(f, h);
         else
             one_command(f, m, h);
         if (f->in_batch && prng_below(&h->prng, 6) == 0)
@@ -208,13 +274,31 @@ static void run_history(struct store_fixture *f, struct model *m, struct fs_hist
     compare(f, m);
 }
 
-/* A fixture without the session that store_fixture_init() opens: a store at slot 0. */
+/* A store at slot 0. */
 static void init_bare(struct store_fixture *f)
 {
-    store_fixture_init(f);
-    store_fixture_reopen(f);
-    cr_assert_eq(f->slot, 0);
+    store_fixture_init_blank(f);
+    store_fixture_begin_members(f, NODES);
     store_fixture_limit(f, deletions_max);
+}
+
+/* Back at the last checkpoint, or at the beginning. */
+static void restart(struct store_fixture *f)
+{
+    store_fixture_reopen(f);
+    if (store_membership_version(f->store) == 0)
+        store_fixture_begin_members(f, NODES);
+}
+
+/* Go on with another store, which is given the state. */
+static void move_on(struct store_fixture *f)
+{
+    struct store_fixture next;
+    store_fixture_init_blank(&next);
+    store_fixture_install(&next, f);
+    store_fixture_limit(&next, deletions_max);
+    store_fixture_deinit(f);
+    *f = next;
 }
 
 static struct fs_history history;
@@ -240,8 +324,8 @@ Test(fs_apply, does_what_the_model_does)
     run_first(choose_seed("does_what_the_model_does"));
 }
 
-/* The same slots with other batches, checkpoints and power cuts (a reopen goes back to the last
- * checkpoint, from which the log is replayed). */
+/* The same slots with other batches, checkpoints, snapshots and power cuts (a reopen goes back to
+ * the last checkpoint, from which the log is replayed). */
 static struct store_digest run_second(struct prng *prng)
 {
     static struct store_fixture f;
@@ -267,8 +351,10 @@ static struct store_digest run_second(struct prng *prng)
         store_fixture_commit(&f);
         if (prng_below(prng, 10) == 0)
             store_fixture_checkpoint(&f);
+        if (prng_below(prng, 40) == 0)
+            move_on(&f);
         if (prng_below(prng, 25) == 0)
-            store_fixture_reopen(&f);
+            restart(&f);
         slot = f.slot;
     }
     struct store_digest digest = store_fixture_digest(&f);

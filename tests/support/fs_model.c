@@ -655,13 +655,20 @@ static int do_forget(struct model *m)
     return 0;
 }
 
-void model_session(struct model *m, uint64_t node, bool is_anew)
+void model_session_end(struct model *m, uint64_t node)
 {
     ASSERT(node < 64);
-    m->open_sessions |= 1ull << node;
-    for (size_t i = 0; is_anew && i < MODEL_NODES_MAX; i++)
+    m->open_sessions &= ~(1ull << node);
+    for (size_t i = 0; i < MODEL_NODES_MAX; i++)
         if (m->nodes[i])
             release(m->nodes[i], node);
+}
+
+void model_session(struct model *m, uint64_t node, bool is_anew)
+{
+    if (is_anew)
+        model_session_end(m, node);
+    m->open_sessions |= 1ull << node;
 }
 
 static int dispatch(struct model *m)

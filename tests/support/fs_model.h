@@ -13,6 +13,8 @@ void model_free(struct model *m);
 
 /* A session of @node is opened; @is_anew: its former one ended. */
 void model_session(struct model *m, uint64_t node, bool is_anew);
+/* That of @node ended; it has none until it opens one. */
+void model_session_end(struct model *m, uint64_t node);
 /* Do @c as @node at @time_ns. @ino_made: the number that a new object gets: the choice is the
  * store's, if only it is new. */
 struct fs_outcome model_apply(struct model *m, uint64_t node, uint64_t time_ns,

@@ -67,7 +67,7 @@ void store_fixture_init(struct store_fixture *f)
     store_fixture_session(f, 1, 1);
 }
 
-void store_fixture_init_cluster(struct store_fixture *f, uint32_t count)
+void store_fixture_begin_members(struct store_fixture *f, uint32_t count)
 {
     struct member members[MEMBERS_MAX] = {{.node = 0}};
     ASSERT(count <= MEMBERS_MAX);
@@ -78,9 +78,14 @@ void store_fixture_init_cluster(struct store_fixture *f, uint32_t count)
     }
     struct membership m;
     membership_begin(&m, members, count);
-    store_fixture_init_blank(f);
     int rc = store_begin_membership(f->store, &m);
     ASSERT(rc == 0);
+}
+
+void store_fixture_init_cluster(struct store_fixture *f, uint32_t count)
+{
+    store_fixture_init_blank(f);
+    store_fixture_begin_members(f, count);
     store_fixture_session(f, 1, 1);
 }
 

@@ -28,6 +28,8 @@ void store_fixture_init(struct store_fixture *f);
 void store_fixture_init_cluster(struct store_fixture *f, uint32_t count);
 /* One at slot 0: without a session, and members. */
 void store_fixture_init_blank(struct store_fixture *f);
+/* At slot 0: let it begin with these members. */
+void store_fixture_begin_members(struct store_fixture *f, uint32_t count);
 void store_fixture_deinit(struct store_fixture *f);
 /* Close and open again: back at the last checkpoint. */
 void store_fixture_reopen(struct store_fixture *f);

@@ -358,6 +358,49 @@ Test(store_import, may_be_cut_off_at_any_step_and_a_restart_finds_either_state_w
     try_steps();
 }
 
+/* ---- in which order ---- */
+
+static char steps[256][128];
+static int step_count;
+
+static int note(const char *what, const char *path)
+{
+    const char *rest = path + strlen(f.dir);
+    if (step_count < (int)ARRAY_COUNT(steps))
+        snprintf(steps[step_count++], sizeof steps[0], "%s %s", what, rest);
+    return 0;
+}
+
+/* Of the last one. */
+static int place_of(const char *what)
+{
+    for (int i = step_count - 1; i >= 0; i--)
+        if (strcmp(steps[i], what) == 0)
+            return i;
+    cr_expect(false, "%s", what);
+    return -1;
+}
+
+Test(store_import, is_on_the_disk_before_the_checkpoint_names_it_and_the_old_one_goes_after)
+{
+    struct store_copy copy = store_copy_of(donor.store);
+    disk_hook = note;
+    cr_assert_eq(store_copy_install(&copy, f.store), 0);
+    disk_hook = NULL;
+    cr_assert_lt(step_count, (int)ARRAY_COUNT(steps));
+    static const char *const order[] = {
+        "mkdir /store.2",           "create /store.2/data.mdb", "append /store.2/data.mdb",
+        "sync /store.2/data.mdb",   "sync-dir /store.2",        "write /checkpoint.new",
+        "sync /checkpoint.new",     "rename /checkpoint",       "sync-dir ",
+        "remove /store.1/data.mdb", "remove /store.1",
+    };
+    for (size_t i = 1; i < ARRAY_COUNT(order); i++)
+        cr_expect_lt(place_of(order[i - 1]), place_of(order[i]), "%s", order[i]);
+    cr_expect_str_eq(steps[place_of("write /checkpoint.new") - 1], "sync-dir ",
+                     "the new directory is in the state directory");
+    store_copy_free(&copy);
+}
+
 /* ---- exports that do not go smoothly ---- */
 
 struct export
