@@ -77,7 +77,7 @@ void read_lease_on_p2a(struct read_lease *l, const struct message *m)
         l->ack_ballot = m->p2a.ballot;
         l->acked = 0;
     }
-    if (m->p2a.pvalues[0].slot <= l->acked)
+    if (m->p2a.count > 0 && m->p2a.pvalues[0].slot <= l->acked)
         l->ack_due = true; /* sent again: the acknowledgement may have been lost */
     /* What the leader has decided needs none. */
     if (m->p2a.decided_through > l->acked)
