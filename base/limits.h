@@ -19,15 +19,25 @@ enum {
     MEMBER_NAME_MAX = 31, /* bytes, without the NUL */
     ADDRESS_MAX = 63,     /* bytes of "1.2.3.4:7600" or "[::1]:7600", without the NUL */
 
-    /* consensus */
-    WINDOW = 256,          /* slots a leader may have proposed and not yet applied (PMMC R5) */
+/* consensus; tests/exhaust sets smaller ones, which make its states small */
+#ifndef WINDOW
+    WINDOW = 256, /* slots a leader may have proposed and not yet applied (PMMC R5) */
+#endif
+#ifndef SLOTS_HELD_MAX
     SLOTS_HELD_MAX = 1024, /* slots above the applied one that a node keeps in memory */
-    ENTRIES_MAX = 64,      /* pvalues in one message */
-    SUBMITS_MAX = 512,     /* own commands a node's replica keeps until it sees them decided */
+#endif
+#ifndef ENTRIES_MAX
+    ENTRIES_MAX = 64, /* pvalues in one message */
+#endif
+#ifndef SUBMITS_MAX
+    SUBMITS_MAX = 512, /* own commands a node's replica keeps until it sees them decided */
+#endif
 
     /* clients */
     SESSIONS_MAX = 64,      /* client sessions the replicated state remembers */
+#ifndef SESSION_OPEN_MAX
     SESSION_OPEN_MAX = 256, /* commands of one session above its low mark */
+#endif
     OUTCOME_SIZE_MAX = 224, /* bytes of one encoded outcome */
 
     /* filesystem */
@@ -45,6 +55,7 @@ enum {
 
 #define WINDOW_BYTES   (32 * MIB) /* command bytes a leader may have in flight */
 #define HELD_BYTES_MAX (80 * MIB) /* command bytes a node keeps in memory; more is not accepted */
+#define CLIENT_BYTES_MAX (256 * MIB) /* of a node's own changes that have not ended */
 #define MESSAGE_BYTES  (4 * MIB)  /* command bytes after which a message takes no more entries */
 #define FRAME_SIZE_MAX (8 * MIB)  /* bytes of one frame; a longer one ends the connection */
 
