@@ -173,6 +173,8 @@ static void on_tick(uv_timer_t *handle)
         driver_step(n->driver, &tick);
         serving_drain(n);
         serving_reap(n);
+        changes_tick(n);
+        admission_tick(n);
         driver_flush(n->driver); /* the burst's end comes only after the next poll */
     }
     if (++n->ticks % FRONTEND_EVERY_TICKS == 0) {
@@ -187,8 +189,11 @@ static void on_tick(uv_timer_t *handle)
 static void on_status_tick(uv_timer_t *handle)
 {
     struct node *n = handle->data;
-    if (n->stop_phase != STOP_CLOSING)
-        status_tick(n);
+    if (n->stop_phase == STOP_CLOSING)
+        return;
+    status_tick(n);
+    members_tick(n);
+    expiry_tick(n);
 }
 
 static void on_signal(uv_signal_t *handle, int signal_number)
@@ -223,6 +228,7 @@ static int open_node(struct node *n, char *error, size_t error_size)
     pthread_cond_init(&n->durable_moved, NULL);
     queue_init(&n->from_log, SIZE_MAX,
                SIZE_MAX); /* an answer for each EFFECT_FETCH, which are bounded */
+    queue_init(&n->own_done, SIZE_MAX, SIZE_MAX); /* an end for each own request: as few */
     queue_init(&n->digests, DIGESTS_KEPT, SIZE_MAX);
     uv_loop_init(&n->loop);
     uv_async_init(&n->loop, &n->wake, on_wake);
@@ -235,7 +241,7 @@ static int open_node(struct node *n, char *error, size_t error_size)
     n->checkpointed_seen = store_checkpointed(n->store);
     struct storer_callbacks storer = serving_storer_callbacks(n);
     clients_init(&n->clients, n->config.node_id, n->life, serving_wake, n);
-    if ((rc = reads_init(&n->reads, n->store, serving_wake, n)) < 0 ||
+    if ((rc = reads_init(&n->reads, n->store, n->pending, serving_wake, n)) < 0 ||
         (rc = storer_start(n->store, n->config.node_id, &storer, &n->storer)) < 0) {
         snprintf(error, error_size, "cannot start: %s", strerror(-rc));
         return rc;
@@ -244,7 +250,7 @@ static int open_node(struct node *n, char *error, size_t error_size)
     if (rc < 0)
         return rc;
     open_handles(n);
-    if (config_is_formed(&n->config)) {
+    if (n->config.has_joined || config_is_formed(&n->config)) {
         rc = node_start_core(n);
         if (rc < 0)
             snprintf(error, error_size, "cannot start: %s", strerror(-rc));
@@ -273,7 +279,8 @@ static int serve(struct node *n, const struct options *o)
     if (n->driver)
         driver_free(n->driver);
     clients_deinit(&n->clients);
-    if (n->exit_code == 0) /* with a broken disk there may be a checkpoint that never ends */
+    if (!atomic_load(
+            &n->failure)) /* with a broken disk there may be a checkpoint that never ends */
         store_close(n->store);
     inode_refs_free(n->inodes);
     uv_loop_close(&n->loop);
@@ -308,7 +315,7 @@ int main(int argc, char **argv)
     rc = config_load(state_dir, &node.config, error, sizeof error); /* as the last daemon left it */
     if (rc < 0)
         return complain(state_dir, error, "");
-    log_set_node(node.config.members[node.config.self].name);
+    log_set_node(node.config.name);
     signal(SIGPIPE, SIG_IGN);
     umask(0077);
     if (!o.foreground && go_to_background(state_dir))

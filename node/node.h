@@ -128,6 +128,7 @@ struct node {
     struct snapshot_send *snapshot_send;       /* with the driver */
     struct snapshot_receive *snapshot_receive; /* with the driver */
     _Atomic bool store_is_quiet;               /* as was asked: the install may begin */
+    bool is_installing;                        /* the core knows of it only once it is done */
 
     pthread_mutex_t durable_lock; /* the checkpoint thread waits for the log */
     pthread_cond_t durable_moved;
@@ -191,7 +192,8 @@ const char *forming_judge(struct node *n, uint32_t seat, const struct peer_hello
 /* At the start: the store's membership, or else the one config knows. 0, or -EPERM with @error:
  * this host has left. */
 int members_open(struct node *n, char *error, size_t error_size);
-void members_for_transport(const struct node *n, struct transport_member members[MEMBERS_MAX]);
+void members_for_transport(const struct membership *membership,
+                           struct transport_member members[MEMBERS_MAX]);
 /* The store may have another membership: transport, core and this node follow it. Before the
  * EVENT_APPLIED of what it was changed in. */
 void members_follow(struct node *n);

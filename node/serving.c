@@ -48,9 +48,15 @@ static void backend_cancel(void *context, struct request *r)
         reads_cancel(&n->reads, r);
 }
 
-static bool backend_read_is_current(void *context)
+static bool backend_read_may_begin(void *context)
 {
-    return reads_is_current(&((struct node *)context)->reads);
+    return reads_may_begin(&((struct node *)context)->reads);
+}
+
+static enum pending_verdict backend_read_verdict(void *context, struct store_reader *reader,
+                                                 const struct read_set *set)
+{
+    return reads_verdict(&((struct node *)context)->reads, reader, set);
 }
 
 static void backend_unmounted(void *context)
@@ -66,7 +72,8 @@ struct frontend_backend serving_backend(struct node *n)
                                      .submit = serving_submit,
                                      .read = backend_read,
                                      .cancel = backend_cancel,
-                                     .read_is_current = backend_read_is_current,
+                                     .read_may_begin = backend_read_may_begin,
+                                     .read_verdict = backend_read_verdict,
                                      .unmounted = backend_unmounted};
 }
 
@@ -190,7 +197,7 @@ struct logger_callbacks serving_logger_callbacks(struct node *n)
 void serving_on_view(void *context, const struct paxos_view *view)
 {
     struct node *n = context;
-    reads_publish(&n->reads, view->decided, view->serving_until_ns);
+    reads_publish(&n->reads, view);
     /* A wake-up of the loop for every batch applied would be one in five of all. */
     atomic_store(&n->wants_progress, reads_wait_for_store(&n->reads) ||
                                          view->slots_held >= PROGRESS_SLOTS ||
@@ -222,6 +229,7 @@ static void drain_progress(struct node *n)
     uint64_t applied = min_u64(stored, driver_logged(n->driver));
     if (moved)
         reads_on_applied(&n->reads, stored);
+    members_follow(n); /* after what is stored was looked at: never of an older slot */
     if (applied == n->applied_seen && checkpointed == n->checkpointed_seen)
         return;
     if (checkpointed != n->checkpointed_seen)
@@ -308,37 +316,41 @@ void serving_drain(struct node *n)
     drain_progress(n);
     drain_log_answers(n);
     drain_digests(n);
+    serving_drain_own(n);
     drain_submits(n);
     drain_reads(n);
-    if (atomic_exchange(&n->reap_done, false)) {
-        n->reaping = false;
-        serving_reap(n);
-    }
 }
 
 /* ---- requests of the node itself ---- */
 
 struct own_request {
-    struct request request;
+    struct request request; /* its item is the queue's, once it is done */
     struct node *node;
-    bool is_reap;
+    void (*done)(struct node *n, void *context, int error, const struct fs_outcome *outcome);
+    void *context;
+    int error;
+    struct fs_outcome outcome;
 };
 
+/* The store thread, or the loop at the end. */
 static void own_request_complete(struct request *r, int error, const struct fs_outcome *outcome)
 {
     struct own_request *own = container_of(r, struct own_request, request);
-    (void)error, (void)outcome; /* what it was for is asked for again when it is still needed */
-    if (own->is_reap) {
-        atomic_store(&own->node->reap_done, true);
-        uv_async_send(&own->node->wake);
-    }
-    free(r->bytes);
-    free(own);
+    own->error = error;
+    if (outcome)
+        own->outcome = *outcome;
+    struct node *n = own->node;
+    int rc = queue_push(&n->own_done, &r->item, 0);
+    ASSERT(rc == 0); /* no bound, and closed by nobody */
+    uv_async_send(&n->wake);
 }
 
-static void submit_own(struct node *n, const struct fs_command *c, bool is_reap)
+void serving_submit_own(struct node *n, const struct fs_command *c,
+                        void (*done)(struct node *n, void *context, int error,
+                                     const struct fs_outcome *outcome),
+                        void *context)
 {
-    uint8_t bytes[256];
+    uint8_t bytes[512];
     size_t size = fs_command_encode(c, bytes, sizeof bytes);
     ASSERT(size > 0);
     struct own_request *own = calloc(1, sizeof *own);
@@ -346,10 +358,31 @@ static void submit_own(struct node *n, const struct fs_command *c, bool is_reap)
     ASSERT(own && copy);
     memcpy(copy, bytes, size);
     own->node = n;
-    own->is_reap = is_reap;
+    own->done = done;
+    own->context = context;
     own->request =
         (struct request){.bytes = copy, .size = (uint32_t)size, .complete = own_request_complete};
     clients_submit(&n->clients, &own->request);
+}
+
+void serving_drain_own(struct node *n)
+{
+    struct queue_item *item = queue_take_all(&n->own_done);
+    while (item) {
+        struct own_request *own = container_of(item, struct own_request, request.item);
+        item = item->next;
+        if (own->done)
+            own->done(n, own->context, own->error, own->error ? NULL : &own->outcome);
+        free(own->request.bytes);
+        free(own);
+    }
+}
+
+static void on_reaped(struct node *n, void *context, int error, const struct fs_outcome *outcome)
+{
+    (void)context, (void)error, (void)outcome; /* what is left is asked for again */
+    n->reaping = false;
+    serving_reap(n);
 }
 
 void serving_reap(struct node *n)
@@ -359,11 +392,11 @@ void serving_reap(struct node *n)
         return;
     n->reaping = true;
     struct fs_command reap = {.op = FS_REAP, .size = REAP_CHUNKS};
-    submit_own(n, &reap, true);
+    serving_submit_own(n, &reap, on_reaped, NULL);
 }
 
 void serving_ask_digest(struct node *n, uint64_t nonce)
 {
     struct fs_command verify = {.op = FS_VERIFY, .nonce = nonce};
-    submit_own(n, &verify, false);
+    serving_submit_own(n, &verify, NULL, NULL);
 }

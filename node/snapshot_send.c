@@ -31,6 +31,10 @@ struct piece {
     uint8_t bytes[];
 };
 
+static_assert(TRANSFERS_MAX * (READY_MAX + KEPT_MAX + 1) * SNAPSHOT_PIECE_MAX <=
+                  SNAPSHOT_SEND_BYTES,
+              "with the one that waits for room");
+
 enum transfer_state { TRANSFER_FREE, TRANSFER_RUNNING, TRANSFER_ENDING };
 
 struct transfer {

@@ -13,6 +13,7 @@
 
 #define SNAPSHOT_SENDS_MAX    2 /* at a time */
 #define SNAPSHOT_SEND_IDLE_NS (30 * NS_PER_S)
+#define SNAPSHOT_SEND_BYTES   (11 * MIB) /* of pieces in memory, all transfers together */
 #define SNAPSHOT_SEND_NS_MAX  (30 * 60 * NS_PER_S)
 
 struct snapshot_send;

@@ -77,8 +77,7 @@ static uint64_t other_member(void *context, uint64_t node)
 {
     const struct node *n = context;
     uint64_t best = 0, applied = 0;
-    NODE_EACH_SEAT(n, seat)
-    {
+    NODE_EACH_SEAT (n, seat) {
         uint64_t id = n->membership.members[seat].node;
         if (id == 0 || id == node || seat == n->self || !members_is_up(n, seat))
             continue;
@@ -126,6 +125,7 @@ static void tell_core(struct node *n, uint64_t slot)
 static void on_installed(void *context, bool is_installed)
 {
     struct node *n = context;
+    n->is_installing = false;
     if (is_installed) {
         uint64_t slot = store_applied(n->store);
         pending_applied(n->pending, slot);
@@ -205,8 +205,10 @@ void snapshots_drain(struct node *n)
 {
     if (!n->driver || n->stop_phase == STOP_CLOSING)
         return;
-    if (atomic_exchange(&n->store_is_quiet, false))
+    if (atomic_exchange(&n->store_is_quiet, false)) {
+        n->is_installing = true;
         snapshot_receive_install(n->snapshot_receive);
+    }
     uint64_t now_ns = clock_now_ns();
     snapshot_send_drain(n->snapshot_send);
     snapshot_send_tick(n->snapshot_send, now_ns);

@@ -10,14 +10,6 @@
 
 enum { REPLAY_BATCH_BYTES = 16 << 20, REPLAY_BATCH_SLOTS = 256 };
 
-int node_member_index(const struct node *n, uint64_t node_id)
-{
-    for (uint32_t i = 0; node_id && i < n->config.member_count; i++)
-        if (n->config.members[i].node_id == node_id)
-            return (int)i;
-    return -1;
-}
-
 /* ---- the log into the store ---- */
 
 struct replay {
@@ -111,6 +103,12 @@ static int refuse_mismatch(struct node *n, char *error, size_t error_size)
     return 0;
 }
 
+/* This host has joined, and has not installed its first snapshot. */
+static bool is_blank(const struct node *n)
+{
+    return n->config.has_joined && store_membership_version(n->store) == 0;
+}
+
 /* Bring the store up to what the log knows decided, and gather the votes above. */
 static int recover(struct node *n, struct wal *wal, char *error, size_t error_size)
 {
@@ -121,7 +119,7 @@ static int recover(struct node *n, struct wal *wal, char *error, size_t error_si
     if (rc < 0)
         return rc;
     rc = snapshots_recover(n->state_dir, n->store, wal);
-    if (rc == 0)
+    if (rc == 0 && !is_blank(n)) /* else there is no state that a slot could be applied to */
         rc = replay_decided(n, wal);
     if (rc == 0)
         rc = wal_read(wal, store_applied(n->store) + 1, UINT64_MAX, UINT64_MAX, gather_accepted,
@@ -140,6 +138,15 @@ int node_open_state(struct node *n, char *error, size_t error_size)
     int rc = store_open(n->state_dir, &n->store, error, error_size);
     if (rc < 0)
         return rc;
+    if (config_is_formed(&n->config))
+        rc = forming_begin_membership(n);
+    if (rc < 0) {
+        snprintf(error, error_size, "store: %s",
+                 rc == -EPROTO ? "made by an earlier paxfs, which kept no members in it; make the "
+                                 "cluster anew and copy the files"
+                               : strerror(-rc));
+        return rc;
+    }
     char dir[4096];
     snprintf(dir, sizeof dir, "%s/wal", n->state_dir);
     rc = refuse_lost_log(n, dir, error, error_size);
@@ -150,6 +157,8 @@ int node_open_state(struct node *n, char *error, size_t error_size)
     if (rc < 0)
         return rc;
     rc = recover(n, wal, error, error_size);
+    if (rc == 0)
+        rc = members_open(n, error, error_size);
     if (rc < 0)
         return rc;
     rc = config_begin_life(n->state_dir, ++n->life);
@@ -168,24 +177,24 @@ int node_open_state(struct node *n, char *error, size_t error_size)
 
 /* The transport logs connections itself, with addresses. Who comes should not wait for the next
  * tick. */
-static void on_state(void *context, uint32_t index, bool connected, const char *reason)
+static void on_state(void *context, uint32_t seat, bool connected, const char *reason)
 {
     (void)reason;
     if (connected)
         status_tell_peers(context);
     else
-        snapshots_on_gone(context, index);
+        snapshots_on_gone(context, seat);
 }
 
-static void on_message(void *context, uint32_t index, const struct peer_message *m)
+static void on_message(void *context, uint32_t seat, const struct peer_message *m)
 {
     struct node *n = context;
     if (m->kind == PEER_STATUS)
-        status_on_peer(n, index, &m->status);
-    snapshots_on_message(n, index, m);
+        status_on_peer(n, seat, &m->status);
+    snapshots_on_message(n, seat, m);
     if (m->kind != PEER_PAXOS || !n->driver || n->stop_phase == STOP_CLOSING)
         return;
-    struct event event = {.kind = EVENT_MESSAGE, .message = {.from = index, .message = &m->paxos}};
+    struct event event = {.kind = EVENT_MESSAGE, .message = {.from = seat, .message = &m->paxos}};
     driver_step(n->driver, &event);
 }
 
@@ -199,6 +208,8 @@ static void on_admin(void *context, struct admin_request *r, const char *method,
     }
     if (fd >= 0)
         close(fd);
+    if (changes_on_request(n, r, method, params))
+        return;
     if (strcmp(method, "status") == 0) {
         status_on_request(n, r);
     } else if (strcmp(method, "verify") == 0) {
@@ -222,30 +233,42 @@ static void on_admin(void *context, struct admin_request *r, const char *method,
 
 static const char *name_of(void *context, uint64_t node_id)
 {
-    const struct node *n = context;
-    int index = node_member_index(n, node_id);
-    return index < 0 ? "-" : n->config.members[index].name;
+    const char *name = members_name(context, node_id);
+    return name ? name : "-";
+}
+
+/* At the address that the members know, or, where this host does not have that one any more or not
+ * yet, at the one it was last at. */
+static int open_transport(struct node *n)
+{
+    struct transport_config t = {.self = n->self,
+                                 .cluster_id = n->config.cluster_id,
+                                 .callbacks = {.context = n,
+                                               .on_hello = members_on_hello,
+                                               .on_unknown = members_on_unknown,
+                                               .on_join = admission_on_join,
+                                               .on_state = on_state,
+                                               .on_message = on_message,
+                                               .on_refused = members_on_refused},
+                                 .fill_hello = members_fill_hello};
+    members_for_transport(&n->membership, t.members);
+    if (n->membership.version) {
+        memcpy(t.listen, t.members[n->self].address, sizeof t.listen);
+        if (transport_open(&n->loop, &t, &n->transport) == 0)
+            return 0;
+    }
+    memcpy(t.listen, n->config.listen, sizeof t.listen);
+    return transport_open(&n->loop, &t, &n->transport);
 }
 
 int node_open_edges(struct node *n, char *error, size_t error_size)
 {
-    const struct config *c = &n->config;
-    struct transport_config t = {.self = c->self,
-                                 .member_count = c->member_count,
-                                 .cluster_id = c->cluster_id,
-                                 .callbacks = {.context = n,
-                                               .on_hello = forming_on_hello,
-                                               .on_state = on_state,
-                                               .on_message = on_message},
-                                 .fill_hello = forming_fill_hello};
-    for (uint32_t i = 0; i < c->member_count; i++) {
-        memcpy(t.names[i], c->members[i].name, sizeof t.names[i]);
-        memcpy(t.addresses[i], c->members[i].address, sizeof t.addresses[i]);
-    }
-    int rc = transport_open(&n->loop, &t, &n->transport);
+    int rc = open_transport(n);
     if (rc < 0) {
-        snprintf(error, error_size, "cannot listen on %s: %s; free the port or change the address",
-                 c->members[c->self].address, strerror(-rc));
+        snprintf(error, error_size,
+                 "cannot listen on %s: %s; free the port, or, if this host has moved, say so on "
+                 "another one (paxfs member set-addr %s ADDR:PORT) and change listen= in %s/config",
+                 n->config.listen, strerror(-rc), n->config.name, n->state_dir);
         return rc;
     }
     char path[4096];
@@ -261,13 +284,11 @@ int node_open_edges(struct node *n, char *error, size_t error_size)
 
 static int make_driver(struct node *n)
 {
-    uint64_t nodes[MEMBERS_MAX];
-    for (uint32_t i = 0; i < n->config.member_count; i++)
-        nodes[i] = n->config.members[i].node_id;
-    struct paxos_config config = {.configuration = configuration_of(nodes, n->config.member_count),
+    struct paxos_config config = {.configuration = membership_configuration(&n->membership),
                                   .node = n->config.node_id,
                                   .life = n->life,
-                                  .seed = n->config.node_id ^ clock_now_ns()};
+                                  .seed = n->config.node_id ^ clock_now_ns(),
+                                  .is_blank = is_blank(n)};
     struct paxos_recovered recovered = {.promised = n->recovered.promised,
                                         .applied = store_applied(n->store),
                                         .checkpointed = store_checkpointed(n->store),
@@ -288,7 +309,7 @@ static int make_driver(struct node *n)
 
 int node_start_core(struct node *n)
 {
-    int rc = snapshots_open(n, store_membership_version(n->store) == 0);
+    int rc = snapshots_open(n, is_blank(n));
     if (rc == 0)
         rc = make_driver(n);
     for (uint32_t i = 0; i < n->accepted->count; i++)

@@ -29,41 +29,78 @@ static struct reason *add_reason(struct health *h, const char *code, const char 
     return r;
 }
 
-static bool is_connected(const struct node *n, uint32_t index, struct transport_peer_view *peer)
+static const char *name_of(const struct node *n, uint32_t seat)
+{
+    return n->membership.members[seat].name;
+}
+
+static bool is_connected(const struct node *n, uint32_t seat, struct transport_peer_view *peer)
 {
     *peer = (struct transport_peer_view){0};
-    if (index == n->config.self)
+    if (seat == n->self)
         return true;
-    transport_view(n->transport, index, peer);
+    transport_view(n->transport, seat, peer);
     return peer->connected;
+}
+
+/* A learner may be away: the others do without it. */
+static void judge_member(const struct node *n, struct health *h, uint32_t seat)
+{
+    struct transport_peer_view peer;
+    const struct member *m = &n->membership.members[seat];
+    if (!is_connected(n, seat, &peer) && (m->role != MEMBER_LEARNER || m->was_voter)) {
+        struct reason *r = add_reason(h, "member_unreachable",
+                                      "start paxfsd there, or look at the network between");
+        snprintf(r->text, sizeof r->text, "%s is not connected: %s", m->name, peer.last_error);
+    }
+    if (n->members[seat].diverged) {
+        struct reason *r = add_reason(h, "digest_differs",
+                                      "stop that host and keep both directories for a report");
+        snprintf(r->text, sizeof r->text, "the state of %s differs from this host's", m->name);
+    }
+    if (n->strangers & UINT32_C(1) << seat) {
+        struct reason *r =
+            add_reason(h, "identity_changed",
+                       "put back its old state directory, or replace it: paxfs member replace");
+        snprintf(r->text, sizeof r->text, "%s came with a state directory made anew", m->name);
+    }
+}
+
+static uint32_t connected_of(const struct node *n, uint32_t voters)
+{
+    uint32_t mask = 0;
+    struct transport_peer_view peer;
+    NODE_EACH_SEAT (n, i)
+        mask |= (uint32_t)is_connected(n, i, &peer) << i;
+    return mask & voters;
+}
+
+/* How many more of @voters may go; -1: too few are there. */
+static int can_lose(const struct node *n, uint32_t voters)
+{
+    int needed = __builtin_popcount(voters) / 2 + 1;
+    int spare = __builtin_popcount(connected_of(n, voters)) - needed;
+    return spare < 0 ? -1 : spare;
 }
 
 static void judge_members(const struct node *n, struct health *h)
 {
-    uint32_t connected = 0;
-    for (uint32_t i = 0; i < n->config.member_count; i++) {
-        struct transport_peer_view peer;
-        if (is_connected(n, i, &peer)) {
-            connected++;
-        } else {
-            struct reason *r = add_reason(h, "member_unreachable",
-                                          "start paxfsd there, or look at the network between");
-            snprintf(r->text, sizeof r->text, "%s is not connected: %s", n->config.members[i].name,
-                     peer.last_error);
-        }
-        if (n->members[i].diverged) {
-            struct reason *r = add_reason(h, "digest_differs",
-                                          "stop that host and keep both directories for a report");
-            snprintf(r->text, sizeof r->text, "the state of %s differs from this host's",
-                     n->config.members[i].name);
-        }
-    }
-    if (2 * connected <= n->config.member_count) {
+    uint32_t voters = members_voters(n);
+    NODE_EACH_SEAT (n, i)
+        judge_member(n, h, i);
+    if (can_lose(n, voters) < 0) {
         struct reason *r =
             add_reason(h, "no_majority", "start more of the hosts; calls wait for it");
         snprintf(r->text, sizeof r->text,
-                 "%u of %u hosts are connected: too few to decide anything", connected,
-                 n->config.member_count);
+                 "%d of %d voters are connected: too few to decide "
+                 "anything",
+                 __builtin_popcount(connected_of(n, voters)), __builtin_popcount(voters));
+    }
+    if (n->listen_error) {
+        struct reason *r =
+            add_reason(h, "listen_failed", "give this host that address, or free the port");
+        snprintf(r->text, sizeof r->text, "this host cannot listen on its new address %s: %s",
+                 n->membership.members[n->self].address, strerror(-n->listen_error));
     }
 }
 
@@ -75,13 +112,12 @@ static void judge(const struct node *n, struct health *h)
             h, "not_formed", "start paxfsd on every host once, so that they learn who they are");
         snprintf(r->text, sizeof r->text, "the members have not all met yet");
     }
-    if (n->pins_conflict) {
-        struct reason *r =
-            add_reason(h, "identity_changed", "put back the member's old state directory");
-        snprintf(r->text, sizeof r->text, "a member came with a state directory made anew");
-    }
     judge_members(n, h);
     const struct paxos_view *view = n->driver ? driver_view(n->driver) : NULL;
+    if (view && view->needs_snapshot) {
+        struct reason *r = add_reason(h, "needs_snapshot", "wait: it fetches the files");
+        snprintf(r->text, sizeof r->text, "this host has yet to get another one's state");
+    }
     if (view && view->leader == 0) {
         struct reason *r = add_reason(h, "no_leader", "wait a moment; else start more hosts");
         snprintf(r->text, sizeof r->text, "no leader is known here");
@@ -146,9 +182,9 @@ static void pack_node(struct buffer *b, const struct node *n)
 {
     pack_text(b, "node");
     pack_map(b, 7);
-    pack_key_text(b, "name", n->config.members[n->config.self].name);
+    pack_key_text(b, "name", n->config.name);
     pack_key_hex(b, "node_id", n->config.node_id);
-    pack_key_u64(b, "index", n->config.self);
+    pack_key_u64(b, "seat", n->self);
     pack_key_text(b, "version", PAXFS_VERSION);
     pack_key_u64(b, "pid", (uint64_t)getpid());
     pack_key_text(b, "state_dir", n->state_dir);
@@ -167,14 +203,13 @@ static void pack_consensus(struct buffer *b, const struct node *n)
     static const struct paxos_view none;
     const struct paxos_view *v = n->driver ? driver_view(n->driver) : &none;
     uint64_t now = clock_now_ns();
-    int leader = node_member_index(n, v->leader);
-    int ballot_leader = node_member_index(n, v->ballot.leader);
+    const char *ballot_leader = members_name(n, v->ballot.leader);
     char ballot[64];
     snprintf(ballot, sizeof ballot, "%llu.%s", (unsigned long long)v->ballot.round,
-             ballot_leader < 0 ? "-" : n->config.members[ballot_leader].name);
+             ballot_leader ? ballot_leader : "-");
     pack_key_text(b, "role", roles[v->role]);
     pack_key_text(b, "ballot", ballot);
-    pack_key_text(b, "leader", leader < 0 ? NULL : n->config.members[leader].name);
+    pack_key_text(b, "leader", members_name(n, v->leader));
     pack_key_u64(b, "slot_applied", store_applied(n->store));
     pack_key_u64(b, "slot_decided", v->decided);
     pack_key_u64(b, "slot_checkpointed", store_checkpointed(n->store));
@@ -186,21 +221,65 @@ static void pack_consensus(struct buffer *b, const struct node *n)
                  v->serving_until_ns > now ? (v->serving_until_ns - now) / NS_PER_MS : 0);
 }
 
-static void pack_member(struct buffer *b, const struct node *n, uint32_t i)
+static const char *role_name(enum member_role role)
+{
+    switch (role) {
+    case MEMBER_VOTER:
+        return "voter";
+    case MEMBER_LEARNER:
+        return "learner";
+    case MEMBER_LEAVING:
+        return "leaving";
+    case MEMBER_FREE:
+        break;
+    }
+    return "-";
+}
+
+/* The read lease of the member in @seat: the leader knows everybody's, others their own. The leader
+ * itself reads under its leader lease. */
+static bool knows_lease(const struct node *n, uint32_t seat, uint64_t *until_ns)
+{
+    const struct paxos_view *v = n->driver ? driver_view(n->driver) : NULL;
+    if (!v || (seat != n->self && v->role != ROLE_LEADER))
+        return false;
+    if (seat != n->self)
+        *until_ns = v->members[seat].lease_until_ns;
+    else
+        *until_ns = v->role == ROLE_LEADER ? v->serving_until_ns : v->lease.until_ns;
+    return true;
+}
+
+static void pack_member_role(struct buffer *b, const struct node *n, uint32_t seat)
+{
+    const struct member *m = &n->membership.members[seat];
+    uint64_t until_ns = 0, now = clock_now_ns();
+    pack_key_text(b, "role", role_name(m->role));
+    pack_key_bool(b, "wants_vote", m->wants_vote);
+    pack_key_text(b, "replaces", members_name(n, m->replaces));
+    pack_text(b, "lease_ms");
+    if (knows_lease(n, seat, &until_ns))
+        pack_u64(b, until_ns > now ? (until_ns - now) / NS_PER_MS : 0);
+    else
+        pack_nil(b);
+}
+
+static void pack_member(struct buffer *b, const struct node *n, uint32_t seat)
 {
     struct transport_peer_view peer;
-    bool connected = is_connected(n, i, &peer);
-    bool is_self = i == n->config.self;
-    const struct member_state *m = &n->members[i];
+    bool connected = is_connected(n, seat, &peer);
+    bool is_self = seat == n->self;
+    const struct member_state *m = &n->members[seat];
     uint64_t mine = store_applied(n->store);
     uint64_t decided = n->driver ? driver_view(n->driver)->decided : mine;
     uint64_t applied = is_self ? mine : m->status.applied;
     uint64_t newest = decided > mine ? decided : mine;
     uint64_t heard = is_self ? clock_now_ns() : m->told_ns;
-    pack_map(b, 14);
-    pack_key_text(b, "name", n->config.members[i].name);
-    pack_key_text(b, "address", n->config.members[i].address);
-    pack_key_hex(b, "node_id", n->config.members[i].node_id);
+    pack_map(b, 18);
+    pack_key_text(b, "name", name_of(n, seat));
+    pack_key_text(b, "address", n->membership.members[seat].address);
+    pack_key_hex(b, "node_id", n->membership.members[seat].node);
+    pack_member_role(b, n, seat); /* 4 */
     pack_key_bool(b, "connected", connected);
     pack_key_text(b, "relayed_by", peer.relayed_by);
     pack_key_u64(b, "applied", applied);
@@ -217,6 +296,30 @@ static void pack_member(struct buffer *b, const struct node *n, uint32_t i)
     pack_key_digest(b, "digest", is_self ? newest_point(n)->digest : m->status.digest);
     pack_key_bool(b, "diverged", m->diverged);
     pack_key_text(b, "last_error", connected ? NULL : peer.last_error);
+}
+
+static void pack_members(struct buffer *b, const struct node *n)
+{
+    pack_text(b, "members");
+    pack_array(b, (uint32_t)__builtin_popcount(members_everyone(n)));
+    NODE_EACH_SEAT (n, i)
+        pack_member(b, n, i);
+}
+
+static void pack_membership(struct buffer *b, const struct node *n)
+{
+    uint32_t voters = members_voters(n);
+    int spare = can_lose(n, voters), spare_before = can_lose(n, members_voters_before(n));
+    if (spare_before < spare) /* both must agree until the change governs */
+        spare = spare_before;
+    pack_text(b, "membership");
+    pack_map(b, 6);
+    pack_key_u64(b, "version", n->membership.version);
+    pack_key_u64(b, "from", n->membership.from);
+    pack_key_u64(b, "voters", (uint64_t)__builtin_popcount(voters));
+    pack_key_u64(b, "voters_up", (uint64_t)__builtin_popcount(connected_of(n, voters)));
+    pack_key_u64(b, "can_lose", spare < 0 ? 0 : (uint64_t)spare);
+    pack_key_bool(b, "change_pending", store_applied(n->store) < n->membership.from);
 }
 
 static void pack_mount(struct buffer *b, const struct node *n)
@@ -251,17 +354,97 @@ static void pack_log(struct buffer *b, const struct node *n)
     pack_key_u64(b, "sync_us_max", v.sync_ns_max / 1000);
 }
 
+/* What memory is bounded by, from the limits that bound it. A command is counted once for each part
+ * that may hold the last reference to it; so all of it together is less. */
+static void pack_bounds(struct buffer *b, const struct node *n)
+{
+    uint64_t peers = (uint64_t)__builtin_popcount(members_everyone(n)) - 1;
+    const struct {
+        const char *key;
+        uint64_t bytes;
+    } parts[] = {
+        {"held", HELD_BYTES_MAX},    /* votes, and what is decided and not applied */
+        {"proposals", WINDOW_BYTES}, /* a leader's */
+        {"intake", HELD_BYTES_MAX},  /* what others want proposed */
+        {"clients", (uint64_t)SESSION_OPEN_MAX *
+                        COMMAND_SIZE_MAX}, /* own changes, numbered and not answered */
+        {"send_queues", peers * SEND_QUEUE_BYTES_MAX},
+        {"store_batch", HELD_BYTES_MAX}, /* being applied, and answered */
+        {"log_queue", HELD_BYTES_MAX},   /* being written */
+        {"snapshots", SNAPSHOT_SEND_BYTES + SNAPSHOT_WINDOW},
+    };
+    uint64_t sum = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(parts); i++)
+        sum += parts[i].bytes;
+    pack_key_u64(b, "bound_bytes", sum);
+    pack_text(b, "bound_parts");
+    pack_map(b, ARRAY_COUNT(parts));
+    for (size_t i = 0; i < ARRAY_COUNT(parts); i++)
+        pack_key_u64(b, parts[i].key, parts[i].bytes);
+}
+
+/* Of this process, as the kernel counts; 0: it does not say. */
+static uint64_t resident_bytes(void)
+{
+    unsigned long long size, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f && fscanf(f, "%llu %llu", &size, &resident) != 2)
+        resident = 0;
+    if (f)
+        fclose(f);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static uint64_t queued_bytes(const struct node *n)
+{
+    uint64_t sum = 0;
+    NODE_EACH_SEAT (n, i) {
+        struct transport_peer_view peer;
+        (void)is_connected(n, i, &peer);
+        sum += peer.queued_bytes;
+    }
+    return sum;
+}
+
 static void pack_memory(struct buffer *b, const struct node *n)
 {
     static const struct paxos_view none;
     const struct paxos_view *v = n->driver ? driver_view(n->driver) : &none;
     pack_text(b, "memory");
-    pack_map(b, 5);
+    pack_map(b, 9);
     pack_key_u64(b, "slots_held", v->slots_held);
     pack_key_u64(b, "slots_held_max", SLOTS_HELD_MAX);
     pack_key_u64(b, "bytes_held", v->bytes_held);
     pack_key_u64(b, "bytes_held_max", HELD_BYTES_MAX);
     pack_key_u64(b, "submits", v->submits);
+    pack_key_u64(b, "bytes_queued", queued_bytes(n));
+    pack_key_u64(b, "resident_bytes", resident_bytes());
+    pack_bounds(b, n); /* 2 */
+}
+
+/* A snapshot being fetched from another member, and those given to others. */
+static void pack_snapshot(struct buffer *b, const struct node *n)
+{
+    static const char *const phases[] = {[SNAPSHOT_NONE] = "none",
+                                         [SNAPSHOT_RECEIVING] = "receiving",
+                                         [SNAPSHOT_CHECKING] = "checking",
+                                         [SNAPSHOT_WHOLE] = "whole",
+                                         [SNAPSHOT_INSTALLING] = "installing",
+                                         [SNAPSHOT_ENDING] = "ending"};
+    struct snapshot_receive_view in = {0};
+    struct snapshot_send_view out = {0};
+    if (n->driver) {
+        snapshot_receive_view(n->snapshot_receive, &in);
+        snapshot_send_view(n->snapshot_send, &out);
+    }
+    pack_text(b, "snapshot");
+    pack_map(b, 6);
+    pack_key_text(b, "phase", phases[in.phase]);
+    pack_key_text(b, "from", members_name(n, in.from));
+    pack_key_u64(b, "bytes", in.bytes);
+    pack_key_u64(b, "installed", in.installed);
+    pack_key_text(b, "last_error", in.last_error[0] ? in.last_error : NULL);
+    pack_key_u64(b, "given_now", out.count);
 }
 
 static void pack_latency(struct buffer *b, struct node *n)
@@ -302,19 +485,19 @@ void status_on_request(struct node *n, struct admin_request *r)
     struct buffer b = {0};
     struct health health;
     judge(n, &health);
-    pack_map(&b, 22);
+    pack_map(&b, 25);
     pack_health(&b, &health); /* 2 */
     pack_key_hex(&b, "cluster_id", n->config.cluster_id);
     pack_key_bool(&b, "encrypted", false);
     pack_node(&b, n);
     pack_consensus(&b, n); /* 11 */
-    pack_text(&b, "members");
-    pack_array(&b, n->config.member_count);
-    for (uint32_t i = 0; i < n->config.member_count; i++)
-        pack_member(&b, n, i);
+    pack_key_bool(&b, "needs_snapshot", n->driver && driver_view(n->driver)->needs_snapshot);
+    pack_members(&b, n);
+    pack_membership(&b, n);
     pack_mount(&b, n);
     pack_log(&b, n);
     pack_memory(&b, n);
+    pack_snapshot(&b, n);
     pack_latency(&b, n);
     pack_space(&b, n);
     admin_reply(r, &b);
@@ -334,7 +517,7 @@ void status_tell_peers(struct node *n)
                                         .verify_nonce = point->nonce,
                                         .mounted = n->frontend != NULL,
                                         .met = forming_met(n)}};
-    transport_send(n->transport, UINT32_MAX >> (32 - n->config.member_count), &m);
+    transport_send(n->transport, members_everyone(n), &m);
 }
 
 static void end_verification(struct node *n)
@@ -342,11 +525,10 @@ static void end_verification(struct node *n)
     struct verification *v = &n->verification;
     uint32_t missing = 0;
     bool equal = true;
-    for (uint32_t i = 0; i < n->config.member_count; i++) {
+    NODE_EACH_SEAT (n, i) {
         missing += !v->answered[i];
-        if (v->answered[i] && v->answered[n->config.self])
-            equal = equal &&
-                    memcmp(v->digests[i], v->digests[n->config.self], sizeof v->digests[i]) == 0;
+        if (v->answered[i] && v->answered[n->self])
+            equal = equal && memcmp(v->digests[i], v->digests[n->self], sizeof v->digests[i]) == 0;
     }
     struct buffer b = {0};
     pack_map(&b, 4);
@@ -354,10 +536,10 @@ static void end_verification(struct node *n)
     pack_key_bool(&b, "equal", equal);
     pack_key_u64(&b, "missing", missing);
     pack_text(&b, "members");
-    pack_array(&b, n->config.member_count);
-    for (uint32_t i = 0; i < n->config.member_count; i++) {
+    pack_array(&b, (uint32_t)__builtin_popcount(members_everyone(n)));
+    NODE_EACH_SEAT (n, i) {
         pack_map(&b, 2);
-        pack_key_text(&b, "name", n->config.members[i].name);
+        pack_key_text(&b, "name", name_of(n, i));
         if (v->answered[i])
             pack_key_digest(&b, "digest", v->digests[i]);
         else
@@ -368,16 +550,16 @@ static void end_verification(struct node *n)
     *v = (struct verification){0};
 }
 
-static void verification_note(struct node *n, uint32_t index, uint64_t nonce, uint64_t slot,
+static void verification_note(struct node *n, uint32_t seat, uint64_t nonce, uint64_t slot,
                               const uint64_t digest[2])
 {
     struct verification *v = &n->verification;
     if (!v->request || v->nonce != nonce)
         return;
     v->slot = slot;
-    v->answered[index] = true;
-    memcpy(v->digests[index], digest, sizeof v->digests[index]);
-    for (uint32_t i = 0; i < n->config.member_count; i++)
+    v->answered[seat] = true;
+    memcpy(v->digests[seat], digest, sizeof v->digests[seat]);
+    NODE_EACH_SEAT (n, i)
         if (!v->answered[i])
             return;
     end_verification(n);
@@ -404,19 +586,19 @@ void status_on_verify(struct node *n, struct admin_request *r)
 }
 
 /* Two replicas that differ at one slot: somebody is wrong, and it must not stay unsaid. */
-static void compare(struct node *n, uint32_t index, const struct peer_status *s)
+static void compare(struct node *n, uint32_t seat, const struct peer_status *s)
 {
     for (uint32_t i = 0; i < DIGESTS_KEPT; i++) {
         const struct digest_point *p = &n->points[i];
         if (p->slot == 0 || p->slot != s->digest_slot ||
             memcmp(p->digest, s->digest, sizeof p->digest) == 0)
             continue;
-        if (!n->members[index].diverged)
+        if (!n->members[seat].diverged)
             log_event(LOG_ERROR,
                       "event=digest_differs member=%s slot=%llu what_to_do=\"stop one of the two "
                       "hosts and keep both state directories for a report\"",
-                      n->config.members[index].name, (unsigned long long)p->slot);
-        n->members[index].diverged = true;
+                      name_of(n, seat), (unsigned long long)p->slot);
+        n->members[seat].diverged = true;
     }
 }
 
@@ -425,19 +607,21 @@ void status_on_digest(struct node *n, const struct digest_point *point)
     n->points[n->point_count++ % DIGESTS_KEPT] = *point;
     n->digest_asked_slot = point->slot;
     status_tell_peers(n);
-    verification_note(n, n->config.self, point->nonce, point->slot, point->digest);
-    for (uint32_t i = 0; i < n->config.member_count; i++)
+    verification_note(n, n->self, point->nonce, point->slot, point->digest);
+    NODE_EACH_SEAT (n, i)
         if (n->members[i].told_ns)
             compare(n, i, &n->members[i].status);
 }
 
-void status_on_peer(struct node *n, uint32_t index, const struct peer_status *status)
+void status_on_peer(struct node *n, uint32_t seat, const struct peer_status *status)
 {
-    n->members[index].status = *status;
-    n->members[index].told_ns = clock_now_ns();
+    uint64_t mine = store_applied(n->store);
+    n->members[seat].status = *status;
+    n->members[seat].told_ns = clock_now_ns();
+    n->members[seat].lag_slots = mine > status->applied ? mine - status->applied : 0;
     forming_on_status(n);
-    compare(n, index, status);
-    verification_note(n, index, status->verify_nonce, status->digest_slot, status->digest);
+    compare(n, seat, status);
+    verification_note(n, seat, status->verify_nonce, status->digest_slot, status->digest);
 }
 
 void status_tick(struct node *n)

@@ -44,6 +44,9 @@ static void on_unmounted(struct node *n)
     snapshots_stop(n); /* what is being installed is first */
     storer_stop(n->storer);
     clients_fail(&n->clients, -EIO);
+    serving_drain_own(n);
+    changes_stop(n);
+    admission_stop(n);
     logger_stop(n->logger);
     if (n->verification.request)
         admin_reply_error(n->verification.request, "verify: the daemon is stopping");
