@@ -151,20 +151,25 @@ int disk_make_dir(const char *path)
     return mkdir(path, 0700) ? -errno : 0;
 }
 
+static int remove_one(const char *path)
+{
+    int rc = before("remove", path);
+    if (rc)
+        return rc;
+    return remove(path) && errno != ENOENT ? -errno : 0;
+}
+
 int disk_remove_env(const char *path)
 {
-    static const char *const files[] = {"/lock.mdb", "/data.mdb", ""};
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        char file[PATH_MAX];
-        int rc = join(file, path, "", files[i]);
-        if (rc == 0)
-            rc = before("remove", file);
-        if (rc == 0 && remove(file) && errno != ENOENT)
-            rc = -errno;
-        if (rc)
-            return rc;
-    }
-    return 0;
+    char lock[PATH_MAX], data[PATH_MAX];
+    int rc = join(lock, path, "lock.mdb", "");
+    if (rc == 0)
+        rc = join(data, path, "data.mdb", "");
+    if (rc == 0)
+        rc = remove_one(lock);
+    if (rc == 0)
+        rc = remove_one(data);
+    return rc ? rc : remove_one(path);
 }
 
 int disk_create(const char *path, int *fd)

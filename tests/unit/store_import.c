@@ -28,7 +28,7 @@ static void setup(void)
     made(op_create(&f, ROOT, "old", 0644, 0));
     store_fixture_checkpoint(&f);
     for (int i = 0; i < 20; i++) {
-        char name[16];
+        char name[20];
         snprintf(name, sizeof name, "f%d", i);
         uint64_t ino = made(op_create(&donor, ROOT, name, 0644, 0));
         op_write(&donor, ino, 0, data, sizeof data, 0);
@@ -87,7 +87,7 @@ Test(store_import, goes_on_where_the_donor_was)
 {
     store_fixture_install(&f, &donor);
     for (int i = 0; i < 50; i++) {
-        char name[16];
+        char name[20];
         snprintf(name, sizeof name, "later%d", i);
         uint64_t ino = made(op_create(&f, ROOT, name, 0644, 0));
         op_write(&f, ino, 10, data, 100000, 0);
