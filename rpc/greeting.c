@@ -88,6 +88,9 @@ static const char *judge(struct transport *t, const struct connection *c,
     }
     if (t->config.members[seat].node_id && t->config.members[seat].node_id != h->node_id)
         return "another node has that name";
+    uint32_t owner = seats_by_id(t, h->node_id);
+    if (owner != NOBODY && owner != seat)
+        return owner == t->self ? "my own node id" : "the node id of another member";
     if (!c->dialled && !may_dial(t, seat))
         return "the wrong side dials";
     return NULL;

@@ -8,8 +8,6 @@
 #include "base/log.h"
 #include "rpc/transport_internal.h"
 
-enum { JOINS_MAX = STRANGERS_MAX }; /* not answered, also of those who hung up since */
-
 struct join_request {
     struct join_request *next;
     struct connection *connection; /* NULL: gone */
@@ -31,7 +29,7 @@ static const char *judge(const struct transport *t, const struct peer_join *join
         return "another cluster answers at this address";
     if (t->self == NOBODY || !t->config.callbacks.on_join)
         return "this node lets nobody join: ask another one";
-    if (t->join_count >= JOINS_MAX)
+    if (t->join_count >= JOINS_MAX) /* also of those who hung up since */
         return "too many ask to join: try again";
     return NULL;
 }

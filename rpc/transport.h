@@ -25,7 +25,8 @@
 #define PEER_IDLE_NS         (5 * NS_PER_S)
 #define LONELY_NS            (3 * NS_PER_S)
 #define STRANGERS_MAX        32 /* connections without a hello; each ends after 2 s ... */
-#define JOIN_NS              (10 * NS_PER_S) /* ... or, of one that asked to join, after this */
+#define JOINS_MAX            (STRANGERS_MAX / 2) /* not answered yet; there is room for hellos */
+#define JOIN_NS              (10 * NS_PER_S)     /* ... or, of one that asked to join, after this */
 
 /* One who knocks with PEER_JOIN; to be answered once, from the loop thread, then gone. */
 struct join_request;

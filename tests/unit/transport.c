@@ -516,6 +516,24 @@ Test(transport, ids_that_become_known_end_no_connection_but_a_wrong_ones)
     cr_expect_eq(net.nodes[0].connected, 2);
 }
 
+Test(transport, a_node_id_is_one_members_only)
+{
+    net_init(&net, 3);
+    net.members[0].node_id = 0; /* not known yet: any would do, but those of others */
+    net_open(&net, 1);
+    static const char *const reasons[] = {"my own node id", "the node id of another member",
+                                          "hello"};
+    for (uint64_t i = 0; i < ARRAY_COUNT(reasons); i++) {
+        struct peer_message hello = raw_hello(&net, 0);
+        hello.hello.node_id = 2 + i;
+        struct raw r;
+        raw_connect(&r, &net, 1);
+        raw_send(&r, &hello);
+        cr_expect_str_eq(next_answer(&r), reasons[i]);
+        raw_close(&r);
+    }
+}
+
 Test(transport, a_member_keeps_nothing_but_its_name_and_id_when_its_seat_moves)
 {
     open_all(3);
@@ -734,7 +752,7 @@ Test(transport, a_joiner_that_hung_up_is_answered_in_vain)
     net_open(&net, 1);
     struct peer_message m = joining();
     struct net_node *n = &net.nodes[1];
-    for (uint32_t i = 0; i < STRANGERS_MAX; i++) {
+    for (uint32_t i = 0; i < JOINS_MAX; i++) {
         struct raw r;
         raw_connect(&r, &net, 1);
         raw_send(&r, &m);
@@ -749,7 +767,7 @@ Test(transport, a_joiner_that_hung_up_is_answered_in_vain)
     cr_expect_str_eq(joined_answer(&late), "too many ask to join: try again");
     raw_close(&late);
     struct peer_joined answer = {.refused = "no"};
-    for (uint32_t i = 0; i < STRANGERS_MAX / 2; i++) /* the others are never answered */
+    for (uint32_t i = 0; i < JOINS_MAX / 2; i++) /* the others are never answered */
         transport_answer_join(n->transport, n->joins[i], &answer);
     n->join_count = 0;
     raw_connect(&late, &net, 1);
