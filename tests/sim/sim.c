@@ -3,7 +3,7 @@
  *   sim                                  the seeds that once found a bug, then a default sweep
  *   sim --seed X [--count N]             N histories from seed X on
  *   sim --seconds S [--seed X]           as many as fit
- *   sim --profile swarm|crash|network|lease|delay|burst
+ *   sim --profile swarm|crash|network|lease|delay|burst|members|snapshots|reads
  *   sim --seed X --trace                 one history, with its last events
  */
 #include <getopt.h>
@@ -34,8 +34,18 @@ enum fault {
     WALL,
     RESTART_AND_CUT,
     HANG_STORE,
+    PAUSE_HOLDER, /* of a read lease, for about as long as it lasts */
+    HAND_ON,      /* leadership goes round, again and again */
+    ADD,
+    REMOVE,
+    REPLACE,
+    LOSE,      /* a host and its disk, for ever */
+    TINY_LOGS, /* from the start on: who lags needs a snapshot */
+    EXPIRE,    /* from the start on: the sessions of the silent end */
     FAULTS
 };
+
+enum { MEMBER_FAULTS = 1 << ADD | 1 << REMOVE | 1 << REPLACE | 1 << LOSE };
 
 struct profile {
     const char *name;
@@ -54,6 +64,17 @@ static const struct profile profiles[] = {
      250 * NS_PER_MS},
     {"delay", 1 << ISOLATE | 1 << HAND_OVER | 1 << PAUSE | 1 << CRASH, true, 250 * NS_PER_MS},
     {"burst", 1 << CRASH | 1 << PAUSE | 1 << ISOLATE, true, 300 * NS_PER_MS},
+    {"members",
+     MEMBER_FAULTS | 1 << HAND_ON | 1 << CRASH | 1 << ISOLATE | 1 << PARTITION | 1 << EXPIRE, true,
+     250 * NS_PER_MS},
+    {"snapshots",
+     1 << TINY_LOGS | 1 << CRASH | 1 << ISOLATE | 1 << PAUSE | 1 << ADD | 1 << REPLACE |
+         1 << EXPIRE,
+     true, 400 * NS_PER_MS},
+    {"reads",
+     1 << PAUSE_HOLDER | 1 << HAND_ON | 1 << HAND_OVER | 1 << ISOLATE | 1 << CUT_ONE_WAY |
+         1 << CRASH,
+     true, 250 * NS_PER_MS},
 };
 
 /* Seeds that found a bug, with the profile that did; always run first. */
@@ -70,6 +91,8 @@ struct history {
     struct prng prng;
     uint32_t nodes, faults;
     uint32_t hung; /* this one's store, while the others are to go on */
+    uint32_t lost; /* this one's host, for ever; MEMBERS_MAX: none since the last one was removed */
+    uint32_t doomed; /* mask of nodes that were ever to be removed or replaced */
     uint64_t fault_ns;
 };
 
@@ -120,6 +143,10 @@ static struct cluster_options choose_options(struct history *h, bool trace)
     o.padding_max = coin(h, 8) ? (uint32_t)prng_below(r, 400000) : 0;
     if (o.padding_max)
         o.client_ns += 50 * NS_PER_MS; /* the simulated logs keep it all */
+    if (h->faults >> TINY_LOGS & 1)
+        o.log_slots_max = 1 + (uint32_t)prng_below(r, 200);
+    if (h->faults >> EXPIRE & 1)
+        o.silence_ns = NS_PER_S / 2 + prng_below(r, 3 * NS_PER_S);
     o.clocks_drift = coin(h, 2);
     o.walls_jump = coin(h, 2);
     if (strcmp(current_profile->name, "burst") == 0) {
@@ -135,26 +162,31 @@ static struct cluster_options choose_options(struct history *h, bool trace)
     return o;
 }
 
+static uint32_t any_node(struct history *h)
+{
+    return (uint32_t)prng_below(&h->prng, cluster_count(h->c));
+}
+
 static void partition(struct history *h)
 {
     uint64_t side = prng_next(&h->prng);
-    for (uint32_t i = 0; i < h->nodes; i++) {
-        for (uint32_t j = 0; j < h->nodes; j++)
+    for (uint32_t i = 0; i < cluster_count(h->c); i++) {
+        for (uint32_t j = 0; j < cluster_count(h->c); j++)
             cluster_cut(h->c, i, j, (side >> i & 1) != (side >> j & 1));
     }
 }
 
 static void crash_all(struct history *h)
 {
-    for (uint32_t i = 0; i < h->nodes; i++)
+    for (uint32_t i = 0; i < cluster_count(h->c); i++)
         cluster_crash(h->c, i);
 }
 
 static uint32_t leader_or_any(struct history *h)
 {
     uint32_t leader = cluster_leader(h->c);
-    bool any = leader == h->nodes || coin(h, 2);
-    return any ? (uint32_t)prng_below(&h->prng, h->nodes) : leader;
+    bool any = leader == cluster_count(h->c) || coin(h, 2);
+    return any ? any_node(h) : leader;
 }
 
 static bool is_syncing(const struct cluster *c, const void *context)
@@ -173,8 +205,8 @@ static void crash(struct history *h, uint32_t node)
 static void restart_and_cut(struct history *h)
 {
     uint32_t leader = cluster_leader(h->c);
-    uint32_t node = (uint32_t)prng_below(&h->prng, h->nodes);
-    if (leader == h->nodes || leader == node)
+    uint32_t node = any_node(h);
+    if (leader == cluster_count(h->c) || leader == node)
         return;
     cluster_crash(h->c, node);
     cluster_run(h->c, prng_below(&h->prng, 300 * NS_PER_MS));
@@ -183,10 +215,116 @@ static void restart_and_cut(struct history *h)
     cluster_run(h->c, prng_below(&h->prng, NS_PER_S));
 }
 
+static void pause_holder(struct history *h)
+{
+    for (uint32_t i = 0; i < cluster_count(h->c); i++) {
+        if (cluster_view(h->c, i).lease.until_ns != 0 && coin(h, 2))
+            cluster_pause(h->c, i, prng_below(&h->prng, NS_PER_S));
+    }
+}
+
+static void hand_on(struct history *h)
+{
+    for (uint64_t i = prng_below(&h->prng, 5); i > 0; i--) {
+        uint32_t leader = cluster_leader(h->c);
+        if (leader < cluster_count(h->c))
+            cluster_hand_over(h->c, leader);
+        cluster_run(h->c, prng_below(&h->prng, 200 * NS_PER_MS));
+    }
+}
+
+/* ---- members: whatever is under way, a majority of voters stays that can be up at the end ---- */
+
+/* Once a host is lost there must be two more voters that stay, in whatever order the changes come.
+ */
+static bool may_lose_one(const struct history *h, uint32_t lost, uint32_t doomed)
+{
+    const struct membership *m = cluster_membership(h->c);
+    uint32_t stay = 0, stayed = 0;
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
+        if (m->members[i].node == 0)
+            continue;
+        uint32_t node = cluster_node_of(h->c, m->members[i].node);
+        bool counts = node != lost && !(doomed >> node & 1);
+        stay += counts && m->members[i].role == MEMBER_VOTER;
+        stayed += counts && m->members[i].was_voter;
+    }
+    return stay >= 2 && stayed >= 2;
+}
+
+static bool is_voter(const struct history *h, uint32_t node)
+{
+    const struct membership *m = cluster_membership(h->c);
+    uint32_t seat = membership_seat(m, cluster_id(h->c, node));
+    return seat < MEMBERS_MAX && m->members[seat].role == MEMBER_VOTER;
+}
+
+static void forget_lost(struct history *h)
+{
+    if (h->lost < MEMBERS_MAX &&
+        membership_has_retired(cluster_membership(h->c), cluster_id(h->c, h->lost)))
+        h->lost = MEMBERS_MAX;
+}
+
+static void lose(struct history *h, uint32_t node)
+{
+    forget_lost(h);
+    bool is_first = h->lost == MEMBERS_MAX && is_voter(h, node) && !cluster_is_gone(h->c, node);
+    if (!is_first || !may_lose_one(h, node, h->doomed))
+        return;
+    h->lost = node;
+    cluster_lose(h->c, node);
+}
+
+static bool may_go(struct history *h, uint32_t node)
+{
+    forget_lost(h);
+    bool is_safe =
+        h->lost == MEMBERS_MAX || may_lose_one(h, h->lost, h->doomed | UINT32_C(1) << node);
+    return is_safe && !(h->doomed >> node & 1);
+}
+
+static uint32_t lost_or(struct history *h, uint32_t node)
+{
+    forget_lost(h);
+    return h->lost < MEMBERS_MAX && coin(h, 2) ? h->lost : node;
+}
+
+static void remove_node(struct history *h, uint32_t node)
+{
+    node = lost_or(h, node);
+    if (may_go(h, node) && cluster_remove(h->c, any_node(h), node))
+        h->doomed |= UINT32_C(1) << node;
+}
+
+static uint32_t member_count(const struct history *h)
+{
+    const struct membership *m = cluster_membership(h->c);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++)
+        count += m->members[i].node != 0;
+    return count;
+}
+
+static void add_node(struct history *h, uint32_t replaces)
+{
+    if (member_count(h) < VOTERS_MAX && !cluster_is_joining(h->c))
+        cluster_add(h->c, replaces);
+}
+
+static void replace_node(struct history *h, uint32_t node)
+{
+    node = lost_or(h, node);
+    if (!may_go(h, node) || !is_voter(h, node) || cluster_is_joining(h->c))
+        return;
+    h->doomed |= UINT32_C(1) << node;
+    add_node(h, node);
+}
+
 static void inject(struct history *h, enum fault fault)
 {
     struct prng *r = &h->prng;
-    uint32_t node = leader_or_any(h), other = (uint32_t)prng_below(r, h->nodes);
+    uint32_t node = leader_or_any(h), other = any_node(h);
     switch (fault) {
     case CRASH:
         crash(h, node);
@@ -223,6 +361,26 @@ static void inject(struct history *h, enum fault fault)
     case HANG_STORE:
         cluster_hang_store(h->c, node, prng_below(r, 5 * NS_PER_S));
         break;
+    case PAUSE_HOLDER:
+        pause_holder(h);
+        break;
+    case HAND_ON:
+        hand_on(h);
+        break;
+    case ADD:
+        add_node(h, MEMBERS_MAX);
+        break;
+    case REMOVE:
+        remove_node(h, node);
+        break;
+    case REPLACE:
+        replace_node(h, node);
+        break;
+    case LOSE:
+        lose(h, node);
+        break;
+    case TINY_LOGS:
+    case EXPIRE:
     case FAULTS:
         break;
     }
@@ -230,13 +388,23 @@ static void inject(struct history *h, enum fault fault)
 
 static void repair(struct history *h)
 {
-    uint32_t node = (uint32_t)prng_below(&h->prng, h->nodes);
+    uint32_t node = any_node(h);
     if (coin(h, 2))
         cluster_restart(h->c, node);
     else if (coin(h, 2))
         cluster_heal(h->c);
     else
         cluster_isolate(h->c, node, false);
+}
+
+static enum fault choose_fault(struct history *h)
+{
+    uint32_t enabled[FAULTS], count = 0;
+    for (uint32_t i = 0; i < FAULTS; i++) {
+        if (h->faults >> i & 1)
+            enabled[count++] = i;
+    }
+    return count ? (enum fault)enabled[prng_below(&h->prng, count)] : FAULTS;
 }
 
 static void make_trouble(struct history *h)
@@ -246,24 +414,17 @@ static void make_trouble(struct history *h)
     uint64_t end_ns = cluster_now_ns(h->c) + length_ns;
     while (cluster_now_ns(h->c) < end_ns && !cluster_failure(h->c)) {
         cluster_run(h->c, prng_below(&h->prng, 2 * h->fault_ns));
-        enum fault fault = (enum fault)prng_below(&h->prng, FAULTS);
         if (coin(h, 2))
             repair(h);
-        else if (h->faults >> fault & 1)
-            inject(h, fault);
+        else if (coin(h, 2))
+            inject(h, choose_fault(h));
     }
 }
 
 static bool is_settled(const struct cluster *c, const void *context)
 {
-    const struct history *h = context;
-    if (!cluster_all_done(c))
-        return false;
-    for (uint32_t i = 0; i < h->nodes; i++) {
-        if (cluster_applied(c, i) != cluster_decided(c))
-            return false;
-    }
-    return true;
+    (void)context;
+    return cluster_all_done(c) && cluster_is_settled(c);
 }
 
 static bool are_others_idle(const struct cluster *c, const void *context)
@@ -291,13 +452,13 @@ static void settle(struct history *h)
 {
     cluster_heal(h->c);
     cluster_calm_network(h->c);
-    for (uint32_t i = 0; i < h->nodes; i++) {
+    for (uint32_t i = 0; i < cluster_count(h->c); i++) {
         cluster_slow_disk(h->c, i, 0);
         cluster_pause(h->c, i, 0);
         cluster_hang_store(h->c, i, 0);
         cluster_restart(h->c, i);
     }
-    if (h->nodes > 2 && h->faults >> HANG_STORE & 1)
+    if (h->nodes > 2 && h->faults >> HANG_STORE & 1 && !(h->faults & MEMBER_FAULTS))
         outlive_a_hung_store(h);
     cluster_stop_clients(h->c);
     uint64_t start_ns = cluster_now_ns(h->c);
@@ -309,7 +470,10 @@ static void settle(struct history *h)
     if (cluster_failure(h->c))
         return;
     /* And it still works. */
-    uint64_t id = cluster_increment(h->c, 0, 0);
+    uint32_t node = 0;
+    while (!cluster_is_up(h->c, node))
+        node++;
+    uint64_t id = cluster_increment(h->c, node, 0);
     cluster_run(h->c, 2 * NS_PER_S);
     if (!cluster_is_done(h->c, id))
         cluster_fail(h->c, "liveness: a last command was not decided");
@@ -317,18 +481,31 @@ static void settle(struct history *h)
 
 struct totals {
     uint64_t histories, steps, calls, slots;
+    struct cluster_counts counts;
 };
+
+static void add_counts(struct cluster_counts *to, const struct cluster_counts *from)
+{
+    to->reads += from->reads;
+    to->reads_local += from->reads_local;
+    to->snapshots += from->snapshots;
+    to->snapshots_torn += from->snapshots_torn;
+    to->changes += from->changes;
+    to->expiries += from->expiries;
+    to->reopened += from->reopened;
+    to->resubmitted += from->resubmitted;
+}
 
 static bool run_history(uint64_t seed, const struct profile *profile, bool trace,
                         struct totals *totals)
 {
     current_seed = seed;
     current_profile = profile;
-    struct history h = {.prng = {seed}, .fault_ns = profile->fault_ns};
-    struct cluster_options options = choose_options(&h, trace);
+    struct history h = {.prng = {seed}, .fault_ns = profile->fault_ns, .lost = MEMBERS_MAX};
     h.faults = profile->faults;
     if (!profile->all_on)
         h.faults &= (uint32_t)prng_next(&h.prng);
+    struct cluster_options options = choose_options(&h, trace);
     h.c = cluster_new(&options);
     make_trouble(&h);
     settle(&h);
@@ -341,6 +518,8 @@ static bool run_history(uint64_t seed, const struct profile *profile, bool trace
     totals->steps += cluster_steps(h.c);
     totals->calls += cluster_calls_done(h.c);
     totals->slots += cluster_decided(h.c);
+    struct cluster_counts counts = cluster_counts(h.c);
+    add_counts(&totals->counts, &counts);
     cluster_free(h.c);
     return is_good;
 }
@@ -426,5 +605,11 @@ int main(int argc, char **argv)
            " calls answered, settled within %.2f s; %.1f s\n",
            totals.histories, totals.steps, (double)totals.steps / took, totals.slots, totals.calls,
            (double)settle_ns_max / 1e9, took);
+    const struct cluster_counts *k = &totals.counts;
+    printf("sim: %" PRIu64 " reads, %" PRIu64 " by read leases; %" PRIu64
+           " changes of voters; %" PRIu64 " snapshots, %" PRIu64 " torn; %" PRIu64
+           " sessions expired, %" PRIu64 " opened anew, %" PRIu64 " commands sent again\n",
+           k->reads, k->reads_local, k->changes, k->snapshots, k->snapshots_torn, k->expiries,
+           k->reopened, k->resubmitted);
     return 0;
 }

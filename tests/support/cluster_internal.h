@@ -216,6 +216,7 @@ void node_step(struct cluster *c, struct sim_node *n, struct event *event);
 void node_on_flush(struct cluster *c, struct sim_node *n);
 void node_on_synced(struct cluster *c, struct sim_node *n);
 void node_on_apply(struct cluster *c, struct sim_node *n);
+void node_fetch_snapshot(struct cluster *c, struct sim_node *n, uint32_t donor);
 void node_on_installed(struct cluster *c, struct sim_node *n);
 /* What it holds for @slot and has not applied; NULL: nothing. */
 const struct command *node_pending(const struct sim_node *n, uint64_t slot);

@@ -156,13 +156,13 @@ static void note(struct cluster *c, struct sim_node *n, const struct note *note)
         n->is_leaving = true;
 }
 
-/* The transfer of a snapshot, all of it as one event some time from now. */
-static void start_install(struct cluster *c, struct sim_node *n, uint32_t seat)
+/* The transfer, all of it as one event some time from now. */
+void node_fetch_snapshot(struct cluster *c, struct sim_node *n, uint32_t donor)
 {
-    if (n->is_installing || seat >= MEMBERS_MAX || n->seats.members[seat] == 0)
+    if (n->is_installing)
         return;
     n->is_installing = true;
-    n->donor = cluster_node_of(c, n->seats.members[seat]);
+    n->donor = donor;
     cluster_trace(c, "node %u needs a snapshot; node %u is to give it", n->index, n->donor);
     cluster_schedule(c, cluster_between(c, NS_PER_MS, 800 * NS_PER_MS), SIM_INSTALL, n);
 }
@@ -195,7 +195,8 @@ static void perform(struct cluster *c, struct sim_node *n, const struct effect *
         collect(c, n, e->collect.slot);
         break;
     case EFFECT_SNAPSHOT:
-        start_install(c, n, e->snapshot.from);
+        if (n->seats.members[e->snapshot.from] != 0)
+            node_fetch_snapshot(c, n, cluster_node_of(c, n->seats.members[e->snapshot.from]));
         break;
     case EFFECT_NOTE:
         note(c, n, &e->note);
@@ -373,18 +374,22 @@ static void forget_decided(struct sim_node *n)
     n->decided.count = n->decided_first = n->untold.count = 0;
 }
 
-/* A member that gives a snapshot of use to @n: the one asked, else any other. One from before @n
- * came, when it was no member, is none. */
+static bool is_of_use(const struct sim_node *n, const struct machine *m)
+{
+    bool knows = membership_seat(&m->membership, n->id) < MEMBERS_MAX ||
+                 membership_has_retired(&m->membership, n->id);
+    return knows && m->applied > n->decided_seen;
+}
+
+/* A member whose store is of use to @n: the one asked, else any other. One as of before @n came,
+ * when it was no member, is not. */
 static const struct sim_node *find_donor(const struct cluster *c, const struct sim_node *n)
 {
     for (uint32_t i = 0; i < c->count; i++) {
         const struct sim_node *donor = &c->nodes[(n->donor + i) % c->count];
-        const struct machine *m = &donor->checkpoint.state;
         bool is_reached = donor != n && donor->up && donor->paused_until_ns <= c->now_ns &&
                           !c->cut[donor->index][n->index] && !c->cut[n->index][donor->index];
-        bool knows = membership_seat(&m->membership, n->id) < MEMBERS_MAX ||
-                     membership_has_retired(&m->membership, n->id);
-        if (is_reached && knows && m->applied > n->decided_seen)
+        if (is_reached && is_of_use(n, &donor->machine))
             return donor;
     }
     return NULL;
@@ -399,10 +404,15 @@ static void copy_image(struct machine_image *to, const struct machine_image *fro
     memcpy(to->bytes, from->bytes, from->size);
 }
 
-/* The store is the snapshot's now, durably; the log still gives what it gave from there on. */
-static void install(struct sim_node *n, const struct machine_image *image)
+/* The store is the snapshot's now, durably; the log still gives what it gave from there on. The
+ * transfer may have begun long ago, with an older state of the donor's. */
+static void install(struct cluster *c, struct sim_node *n, const struct sim_node *donor)
 {
-    copy_image(&n->checkpoint, image);
+    bool is_old = is_of_use(n, &donor->checkpoint.state) && prng_below(&c->prng, 2) == 0;
+    if (is_old)
+        copy_image(&n->checkpoint, &donor->checkpoint);
+    else
+        machine_save(&donor->machine, &n->checkpoint);
     n->next_records = 0;
     if (n->checkpoint.state.applied > n->collected)
         n->collected = n->checkpoint.state.applied;
@@ -422,24 +432,6 @@ static void start_anew(struct cluster *c, struct sim_node *n)
     e.installed.configuration = &n->seats;
     node_step(c, n, &e);
     client_on_installed(c, n);
-}
-
-void node_on_installed(struct cluster *c, struct sim_node *n)
-{
-    n->is_installing = false;
-    const struct sim_node *donor = find_donor(c, n);
-    if (!donor)
-        return;
-    bool is_torn = prng_below(&c->prng, 8) == 0;
-    cluster_trace(c, "node %u installs slot %" PRIu64 " of node %u%s", n->index,
-                  donor->checkpoint.state.applied, donor->index, is_torn ? ", and crashes" : "");
-    c->counts.snapshots++;
-    c->counts.snapshots_torn += is_torn;
-    install(n, &donor->checkpoint);
-    if (is_torn)
-        node_crash(c, n);
-    else
-        start_anew(c, n);
 }
 
 /* ---- life and death ---- */
@@ -558,6 +550,26 @@ void node_boot(struct cluster *c, struct sim_node *n)
     cluster_schedule(c, cluster_between(c, 1, 20 * NS_PER_MS), SIM_TICK, n);
     if (c->options.client_ns)
         cluster_schedule(c, prng_below(&c->prng, c->options.client_ns), SIM_CLIENT, n);
+}
+
+void node_on_installed(struct cluster *c, struct sim_node *n)
+{
+    n->is_installing = false;
+    const struct sim_node *donor = find_donor(c, n);
+    if (!donor)
+        return;
+    bool is_torn = prng_below(&c->prng, 8) == 0;
+    install(c, n, donor);
+    cluster_trace(c, "node %u installs slot %" PRIu64 " of node %u%s", n->index,
+                  n->checkpoint.state.applied, donor->index, is_torn ? ", and crashes" : "");
+    c->counts.snapshots++;
+    c->counts.snapshots_torn += is_torn;
+    if (!is_torn) {
+        start_anew(c, n);
+        return;
+    }
+    node_crash(c, n); /* the store has it, and the core never heard */
+    node_boot(c, n);
 }
 
 void node_deinit(struct sim_node *n)

@@ -177,9 +177,22 @@ void cluster_transmit(struct cluster *c, struct sim_node *from, uint32_t to, str
         send_copy(c, from, to, packet);
 }
 
-/* No member of @n's: one that has left is told so, and stops. */
-static void refuse(struct cluster *c, const struct sim_node *n, struct sim_node *from)
+/* All members @n knows of have left while it was away: it can only learn of others by hand. */
+static bool is_forlorn(const struct cluster *c, const struct sim_node *n)
 {
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
+        uint64_t id = n->seats.members[i];
+        if (id != 0 && id != n->id && !c->nodes[cluster_node_of(c, id)].is_gone)
+            return false;
+    }
+    return true;
+}
+
+/* No member of @n's: one that has left is told so, and stops. */
+static void refuse(struct cluster *c, struct sim_node *n, struct sim_node *from)
+{
+    if (from->machine.applied > n->machine.applied && is_forlorn(c, n))
+        node_fetch_snapshot(c, n, from->index);
     bool is_heard = from->up && !c->cut[n->index][from->index];
     if (!is_heard || !membership_has_retired(&n->machine.membership, from->id))
         return;
@@ -425,10 +438,38 @@ void cluster_trace(struct cluster *c, const char *format, ...)
     c->trace_next = (c->trace_next + 1) % TRACE_LINES;
 }
 
+static void print_node(const struct cluster *c, const struct sim_node *n)
+{
+    static const char *const roles[] = {"follower", "candidate", "leader"};
+    struct paxos_view v = cluster_view(c, n->index);
+    const struct membership *m = &n->machine.membership;
+    fprintf(stderr,
+            "node %u: %s, %s ballot=%" PRIu64 ".%" PRIu64 " leader=%" PRIu64 " decided=%" PRIu64
+            " applied=%" PRIu64 " collected=%" PRIu64 " slot_in=%" PRIu64
+            " snapshot=%d from=%" PRIu64 " voters=%#x/%#x members=%#x calls=%zu epoch=%" PRIu64
+            "\n",
+            n->index,
+            n->is_gone ? "gone"
+            : n->up    ? "up"
+                       : "down",
+            roles[v.role], v.ballot.round, v.ballot.leader, v.leader, v.decided, n->machine.applied,
+            n->collected, v.slot_in, v.needs_snapshot, v.configuration.from,
+            v.configuration.voters_before, v.configuration.voters,
+            configuration_everyone(&v.configuration), n->open.count, n->epoch);
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
+        if (v.role == ROLE_LEADER && m->members[i].node)
+            fprintf(stderr, "  seat %u: node %u role %d wants_vote %d replaces %" PRIu64 "\n", i,
+                    cluster_node_of(c, m->members[i].node), m->members[i].role,
+                    m->members[i].wants_vote, m->members[i].replaces);
+    }
+}
+
 void cluster_print_trace(const struct cluster *c)
 {
     for (size_t i = 0; i < c->trace.count; i++)
         fprintf(stderr, "%s\n", c->trace.at[(c->trace_next + i) % c->trace.count]);
+    for (uint32_t i = 0; i < c->count; i++)
+        print_node(c, &c->nodes[i]);
     fprintf(stderr, "%10.3f ms  %s\n", (double)c->now_ns / 1e6, c->failure);
 }
 
