@@ -20,7 +20,7 @@ int asking_call(const char *state_dir, const char *method, const struct buffer *
         return rc;
     }
     if (response->error[0]) {
-        complain("%s: %s", method, response->error);
+        complain("%s", response->error); /* it says what was asked */
         admin_response_deinit(response);
         return -EIO;
     }

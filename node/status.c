@@ -275,6 +275,9 @@ static void pack_member(struct buffer *b, const struct node *n, uint32_t seat)
     uint64_t applied = is_self ? mine : m->status.applied;
     uint64_t newest = decided > mine ? decided : mine;
     uint64_t heard = is_self ? clock_now_ns() : m->told_ns;
+    uint64_t lag = newest > applied ? newest - applied : 0;
+    if (!is_self && connected && heard) /* what it told is old by now: much came since, perhaps */
+        lag = m->lag_slots;
     pack_map(b, 18);
     pack_key_text(b, "name", name_of(n, seat));
     pack_key_text(b, "address", n->membership.members[seat].address);
@@ -285,7 +288,7 @@ static void pack_member(struct buffer *b, const struct node *n, uint32_t seat)
     pack_key_u64(b, "applied", applied);
     pack_key_u64(b, "checkpointed",
                  is_self ? store_checkpointed(n->store) : m->status.checkpointed);
-    pack_key_u64(b, "lag_slots", newest > applied ? newest - applied : 0);
+    pack_key_u64(b, "lag_slots", lag);
     pack_text(b, "last_heard_ms");
     if (heard)
         pack_u64(b, (clock_now_ns() - heard) / NS_PER_MS);
@@ -616,9 +619,11 @@ void status_on_digest(struct node *n, const struct digest_point *point)
 void status_on_peer(struct node *n, uint32_t seat, const struct peer_status *status)
 {
     uint64_t mine = store_applied(n->store);
+    uint64_t decided = n->driver ? driver_view(n->driver)->decided : mine;
+    uint64_t newest = decided > mine ? decided : mine;
     n->members[seat].status = *status;
     n->members[seat].told_ns = clock_now_ns();
-    n->members[seat].lag_slots = mine > status->applied ? mine - status->applied : 0;
+    n->members[seat].lag_slots = newest > status->applied ? newest - status->applied : 0;
     forming_on_status(n);
     compare(n, seat, status);
     verification_note(n, seat, status->verify_nonce, status->digest_slot, status->digest);
