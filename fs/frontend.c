@@ -364,6 +364,20 @@ void frontend_on_change(struct frontend *f, const struct fs_change *change)
     }
 }
 
+void frontend_on_installed(struct frontend *f)
+{
+    uint64_t *inos;
+    size_t count;
+    if (inode_refs_list(f->config.inodes, &inos, &count) < 0) {
+        log_event(LOG_WARN, "event=notices_dropped why=no_memory");
+        return;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (notify_inode(f->notify, inos[i]) < 0)
+            log_event(LOG_WARN, "event=notice_dropped ino=%lu", inos[i]);
+    free(inos);
+}
+
 void frontend_tick(struct frontend *f, uint64_t now_ns)
 {
     if (f->config.timeo_ns > 0)

@@ -52,6 +52,9 @@ int frontend_start(const struct frontend_config *config, struct frontend **out);
 
 /* From the store thread, in slot order, after the commit; a slot's own completion comes first. */
 void frontend_on_change(struct frontend *f, const struct fs_change *change);
+/* Another state is in the place of the store, and nobody tells what is different: the kernel drops
+ * the pages of all it holds. Any thread. */
+void frontend_on_installed(struct frontend *f);
 
 /* From the loop, about ten times a second: end what waited longer than timeo, and what a signal
  * interrupted some time ago. */

@@ -252,6 +252,43 @@ size_t inode_refs_gather(struct inode_refs *refs, uint64_t *inos, size_t room)
     return count;
 }
 
+/* Append what one shard holds. */
+static int list_shard(struct shard *s, uint64_t **inos, size_t *count)
+{
+    struct inode_ref *ref, *after;
+    pthread_mutex_lock(&s->lock);
+    size_t room = *count + HASH_COUNT(s->table);
+    uint64_t *list = room ? realloc(*inos, room * sizeof *list) : *inos;
+    if (room && !list) {
+        pthread_mutex_unlock(&s->lock);
+        return -ENOMEM;
+    }
+    *inos = list;
+    HASH_ITER(hh, s->table, ref, after)
+    {
+        if (ref->count > 0)
+            list[(*count)++] = ref->ino;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return 0;
+}
+
+int inode_refs_list(struct inode_refs *refs, uint64_t **inos, size_t *count)
+{
+    *inos = NULL;
+    *count = 0;
+    for (size_t i = 0; i < SHARD_COUNT; i++) {
+        int rc = list_shard(&refs->shards[i], inos, count);
+        if (rc < 0) {
+            free(*inos);
+            *inos = NULL;
+            *count = 0;
+            return rc;
+        }
+    }
+    return 0;
+}
+
 uint64_t inode_refs_count(struct inode_refs *refs)
 {
     return atomic_load(&refs->held);

@@ -32,6 +32,8 @@ bool inode_refs_holds(struct inode_refs *refs, uint64_t ino);
 int inode_refs_orphaned(struct inode_refs *refs, uint64_t ino);
 /* Take up to @room orphans that the kernel has not held since before the last gather. */
 size_t inode_refs_gather(struct inode_refs *refs, uint64_t *inos, size_t room);
+/* The inodes that the kernel holds: a list that the caller frees (NULL: none). 0 or -ENOMEM. */
+int inode_refs_list(struct inode_refs *refs, uint64_t **inos, size_t *count);
 /* How many inodes the kernel holds. */
 uint64_t inode_refs_count(struct inode_refs *refs);
 

@@ -231,10 +231,11 @@ int orphan_forget(struct store *s, uint64_t ino, uint64_t node)
 }
 
 /* The first record of @kind with a number >= *@number. 0, -ENOENT, -errno. */
-static int orphan_next(struct store *s, enum kind kind, uint64_t *number, MDB_val *value)
+static int orphan_next(const struct store *s, MDB_txn *txn, enum kind kind, uint64_t *number,
+                       MDB_val *value)
 {
     MDB_cursor *cursor;
-    int rc = mdb_cursor_open(s->txn, s->dbis[DB_ORPHANS], &cursor);
+    int rc = mdb_cursor_open(txn, s->dbis[DB_ORPHANS], &cursor);
     if (rc)
         return store_errno(rc);
     uint8_t bytes[KEY_SIZE];
@@ -250,6 +251,34 @@ static int orphan_next(struct store *s, enum kind kind, uint64_t *number, MDB_va
         return -ENOENT;
     *number = record_key_read_u64(found + 1);
     return 0;
+}
+
+static bool holders_has(const struct holders *h, uint64_t node)
+{
+    for (uint32_t i = 0; i < h->count; i++)
+        if (h->nodes[i] == node)
+            return true;
+    return false;
+}
+
+int64_t orphan_list(const struct store *s, MDB_txn *txn, uint64_t node, uint64_t from,
+                    uint64_t *inos, size_t room)
+{
+    size_t count = 0;
+    for (uint64_t ino = from; count < room; ino++) {
+        MDB_val value;
+        struct holders h;
+        int rc = orphan_next(s, txn, HELD, &ino, &value);
+        if (rc == -ENOENT)
+            break;
+        if (rc == 0)
+            rc = holders_decode(value, &h);
+        if (rc)
+            return rc;
+        if (holders_has(&h, node))
+            inos[count++] = ino;
+    }
+    return (int64_t)count;
 }
 
 int orphan_forget_all(struct store *s, uint64_t node)
@@ -295,7 +324,7 @@ static int end_one(struct store *s, uint64_t node, uint64_t slot, uint64_t *ino)
 {
     MDB_val value = {0};
     struct holders h;
-    int rc = orphan_next(s, HELD, ino, &value);
+    int rc = orphan_next(s, s->txn, HELD, ino, &value);
     if (rc == 0)
         rc = holders_decode(value, &h);
     if (rc)
@@ -325,17 +354,17 @@ static int reap_one(struct store *s)
 {
     uint64_t number = 0;
     MDB_val value = {0};
-    int rc = orphan_next(s, ENDED, &number, &value);
+    int rc = orphan_next(s, s->txn, ENDED, &number, &value);
     if (rc == 0)
         return reap_session(s, number, value);
     number = 0;
     if (rc == -ENOENT)
-        rc = orphan_next(s, RELEASED, &number, &value);
+        rc = orphan_next(s, s->txn, RELEASED, &number, &value);
     if (rc == 0)
         return reap_inode(s, number);
     number = 0;
     if (rc == -ENOENT)
-        rc = orphan_next(s, GARBAGE, &number, &value);
+        rc = orphan_next(s, s->txn, GARBAGE, &number, &value);
     if (rc == 0)
         return reap_data(s, number, value);
     return rc == -ENOENT ? stale_reap(s) : rc;

@@ -14,6 +14,9 @@ int orphan_add(struct store *s, struct inode *inode);
 int orphan_forget(struct store *s, uint64_t ino, uint64_t node);
 /* @node lets go of all it holds: its former session ended. They may be many: FS_REAP looks. */
 int orphan_forget_all(struct store *s, uint64_t node);
+/* What @node may hold: numbers >= @from, ascending, at most @room. How many, or -errno. */
+int64_t orphan_list(const struct store *s, MDB_txn *txn, uint64_t node, uint64_t from,
+                    uint64_t *inos, size_t room);
 /* Free garbage of any kind, as much as the slot may still delete. */
 int orphan_reap(struct store *s);
 /* Make @inode's chunks garbage under their own number and give @inode a new, empty data id: a large

@@ -9,6 +9,7 @@
 #include "fs/digest.h"
 #include "fs/dirent.h"
 #include "fs/inode.h"
+#include "fs/orphan.h"
 #include "fs/reader.h"
 #include "fs/record.h"
 #include "fs/sessions.h"
@@ -352,6 +353,12 @@ int store_usage(struct store_reader *r, struct store_usage *usage)
         .orphans = meta.orphans,
     };
     return 0;
+}
+
+int64_t store_orphans(struct store_reader *r, uint64_t node, uint64_t from, uint64_t *inos,
+                      size_t room)
+{
+    return orphan_list(r->s, r->txn, node, from, inos, room);
 }
 
 int store_digest(struct store_reader *r, struct store_digest *digest)

@@ -188,6 +188,11 @@ struct store_usage {
 };
 int store_usage(struct store_reader *r, struct store_usage *usage);
 
+/* The orphans that the session of @node may hold: numbers >= @from, ascending, at most @room. How
+ * many, or -errno. */
+int64_t store_orphans(struct store_reader *r, uint64_t node, uint64_t from, uint64_t *inos,
+                      size_t room);
+
 struct store_digest {
     uint64_t slot;
     uint64_t digest[2];

@@ -113,6 +113,8 @@ static void install(struct import *i)
     }
     rc = store_import_install(r->edges.store, i->import);
     i->import = NULL;
+    if (rc == 0)
+        r->edges.after_install(r->edges.context);
     if (rc < 0 && rc != -ESTALE)
         thread_fail(r, "install a snapshot", rc, true);
     else

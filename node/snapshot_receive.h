@@ -34,6 +34,8 @@ struct snapshot_receive_edges {
     void (*on_whole)(void *context);
     /* The state is about to be replaced by that of @slot. From the thread. 0 or -errno. */
     int (*before_install)(void *context, uint64_t slot);
+    /* It was, and the store is still quiet. From the thread. */
+    void (*after_install)(void *context);
     /* It was: the store is of a later slot, durably; or it was not, since the store has come as far
      * by itself. Either way it need not be quiet any more. */
     void (*on_installed)(void *context, bool is_installed);

@@ -19,7 +19,7 @@
 #include "fs/disk.h"
 #include "node/node.h"
 
-enum { NOTE_SIZE_MAX = 64 };
+enum { NOTE_SIZE_MAX = 64, ORPHANS_PER_LOOK = 256 };
 
 static const char note_name[] = "snapshot-installed";
 
@@ -55,6 +55,52 @@ int snapshots_recover(const char *state_dir, struct store *store, struct wal *wa
     if (rc == 0)
         (void)unlink(path); /* where it comes back it does no harm */
     return rc;
+}
+
+/* ---- what the skipped slots would have told ---- */
+
+/* Inodes that lost their names in them, and that the own session may hold: inode_refs tells those
+ * that the kernel does not hold from those that it does. */
+static int gather_orphans(struct node *n, struct store_reader *reader)
+{
+    uint64_t inos[ORPHANS_PER_LOOK], from = 0;
+    int64_t count;
+    while ((count = store_orphans(reader, n->config.node_id, from, inos, ORPHANS_PER_LOOK)) > 0) {
+        for (int64_t i = 0; i < count; i++)
+            if (inode_refs_orphaned(n->inodes, inos[i]) < 0)
+                return -ENOMEM;
+        from = inos[count - 1] + 1;
+    }
+    return (int)count;
+}
+
+static int look_for_orphans(struct node *n)
+{
+    struct store_reader *reader;
+    int rc = store_reader_new(n->store, &reader);
+    if (rc < 0)
+        return rc;
+    rc = store_read_begin(reader);
+    if (rc == 0) {
+        rc = gather_orphans(n, reader);
+        store_read_end(reader);
+    }
+    store_reader_free(reader);
+    return rc;
+}
+
+/* From the receiver's thread, while the storer stands still. */
+static void after_install(void *context)
+{
+    struct node *n = context;
+    clients_on_installed(&n->clients, n->store);
+    int rc = look_for_orphans(n);
+    if (rc < 0)
+        log_event(LOG_WARN, "event=orphans_kept error=\"%s\"", strerror(-rc));
+    pthread_mutex_lock(&n->frontend_lock);
+    if (n->frontend)
+        frontend_on_installed(n->frontend);
+    pthread_mutex_unlock(&n->frontend_lock);
 }
 
 /* ---- edges ---- */
@@ -129,11 +175,6 @@ static void on_installed(void *context, bool is_installed)
     if (is_installed) {
         uint64_t slot = store_applied(n->store);
         pending_applied(n->pending, slot);
-        clients_on_installed(&n->clients, n->store);
-        pthread_mutex_lock(&n->frontend_lock);
-        if (n->frontend)
-            frontend_on_installed(n->frontend);
-        pthread_mutex_unlock(&n->frontend_lock);
         tell_core(n, slot);
         snapshot_send_forbid(n->snapshot_send, false);
     }
@@ -162,6 +203,7 @@ int snapshots_open(struct node *n, bool is_blank)
                                              .other = other_member,
                                              .on_whole = on_whole,
                                              .before_install = before_install,
+                                             .after_install = after_install,
                                              .on_installed = on_installed,
                                              .on_failure = on_failure};
     n->snapshot_receive = snapshot_receive_new(&receive, clock_now_ns());

@@ -115,6 +115,12 @@ static int before_install(void *context, uint64_t slot)
     return 0;
 }
 
+static void after_install(void *context)
+{
+    (void)context;
+    ASSERT(store_applied(receiver.store) == noted);
+}
+
 static void on_installed(void *context, bool is_installed)
 {
     (void)context;
@@ -151,6 +157,7 @@ static void begin_receiver(void)
                                            .other = other,
                                            .on_whole = on_whole,
                                            .before_install = before_install,
+                                           .after_install = after_install,
                                            .on_installed = on_installed,
                                            .on_failure = on_failure};
     receive = snapshot_receive_new(&edges, now_ns);
