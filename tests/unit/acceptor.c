@@ -146,3 +146,28 @@ Test(acceptor, keeps_silent_after_a_restart)
     cr_expect_not(acceptor_would_promise(a, (struct ballot){2, 2}, 4999));
     cr_expect(acceptor_would_promise(a, (struct ballot){2, 2}, 5000));
 }
+
+Test(acceptor, an_early_promise_tells_of_the_read_leases_that_are_out)
+{
+    struct acceptor *a = with_promise((struct ballot){1, 1});
+    struct outbox *o = fixture_outbox(3);
+    struct holder out[] = {{7, 3, 100 * NS_PER_MS}, {8, 4, 1 * NS_PER_MS}};
+    struct message m = {.kind = MESSAGE_RELEASE,
+                        .release = {{1, 1}, {2, 2}, ARRAY_COUNT(out), out}};
+    cr_assert(acceptor_on_heartbeat(a, (struct ballot){1, 1}, 1000, o));
+    lease_release(&a->lease, &m, 2000);
+    m = p1a((struct ballot){2, 2}, 1);
+    acceptor_on_p1a(a, 1, &m, 0, 50 * NS_PER_MS, o);
+    cr_assert_not_null(fixture_send(MESSAGE_P1B, 0));
+    const struct message *answer = &fixture_send(MESSAGE_P1B, 0)->message;
+    cr_assert_eq(answer->p1b.holder_count, 1, "the other has ended");
+    cr_expect_eq(answer->p1b.holders[0].node, 7);
+    cr_expect_eq(answer->p1b.holders[0].life, 3);
+    cr_expect_gt(answer->p1b.holders[0].left_ns, 51 * NS_PER_MS);
+    cr_expect_lt(answer->p1b.holders[0].left_ns, 52 * NS_PER_MS);
+
+    acceptor_on_p1a(a, 1, &m, 0, 60 * NS_PER_MS, o); /* lost: asked again */
+    cr_expect_eq(fixture_send(MESSAGE_P1B, 1)->message.p1b.holder_count, 1);
+    acceptor_on_p1a(a, 1, &m, 0, 1000 + LEASE_GIVEN_NS, o);
+    cr_expect_eq(fixture_send(MESSAGE_P1B, 2)->message.p1b.holder_count, 0);
+}

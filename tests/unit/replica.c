@@ -150,3 +150,66 @@ Test(reader, an_answer_to_a_former_life_matches_nothing)
     reader_on_ack(&r, &ack, 2, o);
     cr_expect_eq(fixture_effects(EFFECT_READ_READY), 0);
 }
+
+static const struct effect *asked_for_snapshot(struct replica *r, uint32_t leader, uint64_t now_ns)
+{
+    struct outbox *o = fixture_outbox(3);
+    replica_fetch(r, leader, now_ns, o);
+    cr_expect_null(fixture_send(MESSAGE_FETCH, 0), "it fetches nothing meanwhile");
+    return fixture_effect(EFFECT_SNAPSHOT, 0);
+}
+
+Test(replica, needs_a_snapshot_where_the_log_asked_begins_later)
+{
+    struct replica *r = fresh();
+    struct outbox *o = fixture_outbox(3);
+    replica_on_others_decided(r, 1, 100);
+    struct message m = {.kind = MESSAGE_DECISIONS, .decisions = {.slot_first = 1}};
+    replica_on_decisions(r, 2, &m, o);
+    cr_expect_not(replica_needs_snapshot(r));
+    m.decisions.slot_first = 50;
+    replica_on_decisions(r, 2, &m, o);
+    cr_expect(replica_needs_snapshot(r));
+    const struct effect *e = asked_for_snapshot(r, 1, 1000);
+    cr_assert_not_null(e);
+    cr_expect_eq(e->snapshot.from, 2);
+    cr_expect_null(asked_for_snapshot(r, 1, 2000), "said once in a while");
+    e = asked_for_snapshot(r, 1, 10 * NS_PER_S);
+    cr_assert_not_null(e);
+    cr_expect_eq(e->snapshot.from, 1, "another one in turn");
+}
+
+Test(replica, a_blank_one_decides_nothing_before_it_is_installed)
+{
+    struct replica *r = fresh();
+    r->is_blank = true;
+    cr_expect_null(asked_for_snapshot(r, MEMBERS_MAX, 1000), "of whom?");
+    cr_assert_not_null(asked_for_snapshot(r, 2, 1000));
+    cr_expect_eq(fixture_effect(EFFECT_SNAPSHOT, 0)->snapshot.from, 2);
+    struct outbox *o = fixture_outbox(3);
+    hold((struct ballot){1, 1}, 1, 1);
+    replica_on_decided(r, 2, (struct ballot){1, 1}, 1, o);
+    replica_advance(r, o);
+    struct pvalue p = fixture_pvalue((struct ballot){0}, 1, 9);
+    struct message m = {.kind = MESSAGE_DECISIONS, .decisions = {0, 1, &p}};
+    replica_on_decisions(r, 2, &m, o);
+    cr_expect_eq(r->decided, 0);
+    replica_on_installed(r, 1, 5, o);
+    cr_expect_eq(r->decided, 1);
+    cr_expect_eq(r->applied, 1);
+    cr_expect_not(replica_needs_snapshot(r));
+    cr_expect_eq(fixture_effects(EFFECT_DECIDE), 0);
+}
+
+Test(replica, gives_others_no_slot_that_it_has_only_as_a_snapshot)
+{
+    struct replica *r = fresh();
+    struct outbox *o = fixture_outbox(3);
+    hold((struct ballot){1, 1}, 3, 1); /* a vote that lost */
+    replica_on_installed(r, 10, 5, o);
+    struct message fetch = {.kind = MESSAGE_FETCH, .fetch = {3, 12}};
+    replica_on_fetch(r, 2, &fetch, o);
+    cr_expect_null(fixture_effect(EFFECT_FETCH, 0));
+    cr_assert_not_null(fixture_send(MESSAGE_DECISIONS, 0));
+    cr_expect_eq(fixture_send(MESSAGE_DECISIONS, 0)->message.decisions.slot_first, 11);
+}

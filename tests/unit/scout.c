@@ -101,3 +101,86 @@ Test(scout, wins_a_prevote_with_a_majority_of_this_question)
     cr_expect_eq(scout_on_prevote_ack(&scout, 1, &m, &play), SCOUT_GOES_ON);
     cr_expect_eq(scout_on_prevote_ack(&scout, 2, &m, &play), SCOUT_WON);
 }
+
+Test(scout, needs_a_majority_of_each_configuration_in_play)
+{
+    static const struct configuration change = {
+        .members = {1, 2, 3, 4, 5, 6}, .from = 100, .voters_before = 0x7, .voters = 0x38};
+    struct outbox *o = fixture_outbox(6);
+    struct scout *s = begun(6, o);
+    play = (struct in_play){&change, 90, 110};
+    struct message m = fixture_p1b(own, NULL, 0);
+    for (uint32_t i = 0; i < 4; i++)
+        cr_expect_eq(scout_on_p1b(s, i, &m, &play, 0, o), SCOUT_GOES_ON);
+    cr_expect_eq(scout_on_p1b(s, 4, &m, &play, 0, o), SCOUT_WON);
+}
+
+Test(scout, goes_on_while_leading_only_towards_voters_it_needs)
+{
+    struct outbox *o = fixture_outbox(6);
+    struct scout *s = begun(3, o);
+    struct message m = fixture_p1b(own, NULL, 0);
+    scout_on_p1b(s, 0, &m, &play, 0, o);
+    cr_assert_eq(scout_on_p1b(s, 1, &m, &play, 0, o), SCOUT_WON);
+    scout_go_on(s);
+    fixture_clear();
+    scout_on_tick(s, &play, NS_PER_S, o);
+    cr_expect_null(fixture_send(MESSAGE_P1A, 0));
+
+    static const struct configuration change = {
+        .members = {1, 2, 3, 4, 5, 6}, .from = 100, .voters_before = 0x7, .voters = 0x38};
+    play = (struct in_play){&change, 50, 110};
+    scout_forget(s, 3); /* a node that was not there */
+    scout_on_tick(s, &play, NS_PER_S, o);
+    cr_assert_not_null(fixture_send(MESSAGE_P1A, 3));
+    cr_expect_null(fixture_send(MESSAGE_P1A, 4), "not again those who promised");
+    cr_expect_eq(fixture_send(MESSAGE_P1A, 1)->to, 1 << 3);
+    cr_expect_eq(fixture_send(MESSAGE_P1A, 1)->message.p1a.slot_first, 50);
+}
+
+Test(scout, merges_late_reports_only_of_slots_not_yet_proposed)
+{
+    struct outbox *o = fixture_outbox(3);
+    struct scout *s = begun(3, o);
+    struct message m = fixture_p1b(own, NULL, 0);
+    scout_on_p1b(s, 0, &m, &play, 0, o);
+    scout_on_p1b(s, 1, &m, &play, 0, o);
+    scout_go_on(s);
+    static const struct configuration change = {
+        .members = {1, 2, 3}, .from = 1, .voters_before = 0x3, .voters = 0x4};
+    play = (struct in_play){&change, 1, 110};
+    s->proposed = 4;
+    struct pvalue late[] = {fixture_pvalue((struct ballot){3, 1}, 4, 1),
+                            fixture_pvalue((struct ballot){3, 1}, 5, 2)};
+    m = fixture_p1b(own, late, 2);
+    cr_expect_eq(scout_on_p1b(s, 2, &m, &play, 0, o), SCOUT_WON);
+    cr_expect_null(pvalue_table_get(&pmax, 4));
+    cr_assert_not_null(pvalue_table_get(&pmax, 5));
+    cr_expect_eq(s->reported, 5);
+}
+
+Test(scout, forgets_what_the_node_before_promised)
+{
+    struct outbox *o = fixture_outbox(3);
+    struct scout *s = begun(3, o);
+    struct message m = fixture_p1b(own, NULL, 0);
+    scout_on_p1b(s, 1, &m, &play, 0, o);
+    scout_forget(s, 1);
+    cr_expect_eq(scout_on_p1b(s, 2, &m, &play, 0, o), SCOUT_GOES_ON);
+}
+
+Test(scout, unites_the_read_leases_that_early_promises_tell_of)
+{
+    struct outbox *o = fixture_outbox(3);
+    struct scout *s = begun(3, o);
+    struct holder one = {9, 7, 1000}, other[] = {{9, 7, 5000}, {8, 2, 10}};
+    struct message m = fixture_p1b(own, NULL, 0);
+    m.p1b.holders = &one;
+    m.p1b.holder_count = 1;
+    scout_on_p1b(s, 0, &m, &play, 100000, o);
+    m.p1b.holders = other;
+    m.p1b.holder_count = 2;
+    scout_on_p1b(s, 1, &m, &play, 100000, o);
+    cr_assert_eq(s->reader_count, 2);
+    cr_expect_geq(s->readers[0].until_ns, 105050, "the latest end, by the slowest clock");
+}
