@@ -58,16 +58,6 @@ int queue_push(struct queue *q, struct queue_item *item, size_t bytes)
     return push_locked(q, item, bytes);
 }
 
-int queue_push_always(struct queue *q, struct queue_item *item, size_t bytes)
-{
-    pthread_mutex_lock(&q->lock);
-    if (q->closed) {
-        pthread_mutex_unlock(&q->lock);
-        return -EPIPE;
-    }
-    return push_locked(q, item, bytes);
-}
-
 int queue_push_wait(struct queue *q, struct queue_item *item, size_t bytes)
 {
     pthread_mutex_lock(&q->lock);

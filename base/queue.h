@@ -39,8 +39,6 @@ void queue_on_arrival(struct queue *q, void (*wake)(void *context), void *contex
 int queue_push(struct queue *q, struct queue_item *item, size_t bytes);
 /* As queue_push, but waits for room. -EPIPE when closed. */
 int queue_push_wait(struct queue *q, struct queue_item *item, size_t bytes);
-/* As queue_push, but never full: for the consumer itself, which must not wait for itself. */
-int queue_push_always(struct queue *q, struct queue_item *item, size_t bytes);
 /* Take everything, in order (a list linked by next), or NULL when empty. */
 struct queue_item *queue_take_all(struct queue *q);
 /* Take one; waits until there is one; NULL when the queue is closed and empty. */

@@ -96,18 +96,6 @@ Test(queue, an_object_larger_than_the_bound_enters_when_it_is_alone)
     cr_expect_eq(push(1, 100), 0);
 }
 
-Test(queue, the_consumer_itself_is_never_refused_for_want_of_room)
-{
-    for (int i = 0; i < 4; i++)
-        cr_assert_eq(push(i, 30), i < 3 ? 0 : -EAGAIN);
-    cr_expect_eq(queue_push_always(&q, &things[4].item, 50), 0);
-    cr_expect_eq(queue_push_always(&q, &things[5].item, 50), 0);
-    cr_expect_eq(queue_count(&q), 5);
-    cr_expect_eq(push(6, 0), -EAGAIN, "others are, now as before");
-    queue_close(&q);
-    cr_expect_eq(queue_push_always(&q, &things[6].item, 0), -EPIPE);
-}
-
 Test(queue, a_closed_one_gives_what_it_holds_and_takes_no_more)
 {
     cr_assert_eq(push(0, 1), 0);
