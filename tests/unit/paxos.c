@@ -4,6 +4,7 @@
 
 #include "consensus/lease.h"
 #include "consensus/paxos.h"
+#include "consensus/read_lease.h"
 #include "tests/support/core_fixture.h"
 
 static struct effects out;
@@ -238,5 +239,221 @@ Test(paxos, does_not_run_while_its_store_hangs)
     applied.applied.applied = 5;
     step(p, applied);
     cr_expect_gt(prevotes_in(p, NS_PER_S), 0);
+    node_free(p);
+}
+
+/* ---- members ---- */
+
+static struct configuration three_with_learner(void)
+{
+    struct configuration c = configuration_of((uint64_t[]){1, 2, 3}, 3);
+    c.members[3] = 4;
+    return c;
+}
+
+static void configure(struct paxos *p, const struct configuration *c)
+{
+    step(p, (struct event){.kind = EVENT_CONFIGURE, .configure = c});
+}
+
+Test(paxos, a_learner_asks_what_was_decided_but_never_runs)
+{
+    struct paxos_recovered nothing = {0};
+    struct paxos *p = node_of(3, &nothing, true);
+    struct configuration c = three_with_learner();
+    c.voters = c.voters_before = 0x0e;
+    configure(p, &c);
+    now_ns += NS_PER_S;
+    step(p, (struct event){.kind = EVENT_TICK});
+    cr_assert_not_null(sent(MESSAGE_PREVOTE));
+    struct ballot ballot = sent(MESSAGE_PREVOTE)->message.prevote.ballot;
+    for (uint32_t i = 0; i < 4; i++) {
+        tell(p, i,
+             (struct message){
+                 .kind = MESSAGE_PREVOTE_ACK,
+                 .prevote_ack = {.ballot = ballot, .decided = 5, .would_promise = true}});
+        cr_expect_null(sent(MESSAGE_P1A));
+    }
+    step(p, (struct event){.kind = EVENT_FLUSH});
+    cr_expect_not_null(sent(MESSAGE_FETCH), "it learns where the others are");
+    node_free(p);
+}
+
+Test(paxos, a_leader_asks_the_new_voters_for_promises_at_once)
+{
+    struct paxos_recovered nothing = {0};
+    struct paxos *p = node_of(3, &nothing, true);
+    struct ballot ballot = lead(p);
+    struct configuration c = three_with_learner();
+    configure(p, &c);
+    cr_expect_null(sent(MESSAGE_P1A), "learners do not count");
+    c.from = WINDOW;
+    c.voters = 0x0c; /* who have not promised yet */
+    configure(p, &c);
+    cr_assert_not_null(sent(MESSAGE_P1A));
+    cr_expect_eq(ballot_cmp(sent(MESSAGE_P1A)->message.p1a.ballot, ballot), 0);
+    node_free(p);
+}
+
+Test(paxos, a_leader_that_lost_its_vote_hands_over_to_a_voter_of_the_new_configuration)
+{
+    struct paxos_recovered nothing = {0};
+    struct paxos *p = node_of(3, &nothing, true);
+    lead(p);
+    for (uint32_t i = 1; i < 3; i++)
+        tell(p, i, (struct message){.kind = MESSAGE_READ});
+    struct configuration c = three_with_learner();
+    c.from = 1;
+    c.voters = 0x0c;
+    configure(p, &c);
+    step(p, (struct event){.kind = EVENT_TICK});
+    cr_assert_not_null(sent(MESSAGE_RELEASE));
+    cr_expect_eq(sent(MESSAGE_RELEASE)->message.release.successor.leader, 3);
+    node_free(p);
+}
+
+Test(paxos, a_node_without_a_seat_is_silent)
+{
+    struct paxos_recovered nothing = {0};
+    struct paxos *p = node_of(3, &nothing, true);
+    struct configuration c = three_with_learner();
+    c.members[0] = 0;
+    c.voters = c.voters_before = 0x06;
+    configure(p, &c);
+    cr_expect_eq(count_of(EFFECT_NOTE), 2, "configured, left");
+    cr_expect_eq(prevotes_in(p, 2 * NS_PER_S), 0);
+    tell(p, 1, (struct message){.kind = MESSAGE_HEARTBEAT, .heartbeat = {.ballot = {1, 2}}});
+    cr_expect_eq(out.count, 0);
+    node_free(p);
+}
+
+Test(paxos, a_message_of_a_node_without_a_seat_is_ignored)
+{
+    struct paxos_recovered nothing = {0};
+    struct paxos *p = node_of(3, &nothing, true);
+    tell(p, 3, (struct message){.kind = MESSAGE_PREVOTE, .prevote = {.ballot = {9, 4}}});
+    cr_expect_eq(out.count, 0);
+    node_free(p);
+}
+
+/* ---- read leases ---- */
+
+Test(paxos, a_release_tells_of_the_read_leases_that_are_out)
+{
+    struct paxos_recovered nothing = {0};
+    struct paxos *p = node_of(3, &nothing, true);
+    struct ballot ballot = lead(p);
+    tell(p, 2,
+         (struct message){.kind = MESSAGE_LEASE_ASK,
+                          .lease_ask = {.ballot = ballot, .life = 77, .sent_ns = 5}});
+    cr_assert_not_null(sent(MESSAGE_LEASE_GRANT));
+    struct paxos_view v;
+    paxos_view(p, &v);
+    cr_expect_gt(v.members[2].lease_until_ns, now_ns);
+    tell(p, 1, (struct message){.kind = MESSAGE_READ});
+    step(p, (struct event){.kind = EVENT_HANDOVER});
+    cr_assert_not_null(sent(MESSAGE_RELEASE));
+    const struct message *m = &sent(MESSAGE_RELEASE)->message;
+    cr_assert_eq(m->release.holder_count, 1);
+    cr_expect_eq(m->release.holders[0].node, 3);
+    cr_expect_eq(m->release.holders[0].life, 77);
+    node_free(p);
+}
+
+Test(paxos, a_new_leader_respects_the_read_leases_that_early_promises_tell_of)
+{
+    struct paxos_recovered nothing = {0};
+    struct paxos *p = node_of(3, &nothing, true);
+    now_ns += NS_PER_S;
+    step(p, (struct event){.kind = EVENT_TICK});
+    struct ballot ballot = sent(MESSAGE_PREVOTE)->message.prevote.ballot;
+    for (uint32_t i = 0; i < 2; i++)
+        tell(p, i,
+             (struct message){.kind = MESSAGE_PREVOTE_ACK,
+                              .prevote_ack = {.ballot = ballot, .would_promise = true}});
+    struct holder holders[] = {{3, 77, READ_LEASE_NS}, {1, 1, READ_LEASE_NS}};
+    struct message m = fixture_p1b(ballot, NULL, 0);
+    m.p1b.holder_count = ARRAY_COUNT(holders);
+    m.p1b.holders = holders;
+    tell(p, 0, fixture_p1b(ballot, NULL, 0));
+    tell(p, 1, m);
+    struct paxos_view v;
+    paxos_view(p, &v);
+    cr_assert_eq(v.role, ROLE_LEADER);
+    cr_expect_gt(v.members[2].lease_until_ns, now_ns + READ_LEASE_NS);
+    cr_expect_eq(v.members[0].lease_until_ns, 0, "its own");
+    node_free(p);
+}
+
+static struct paxos *with_lease(void)
+{
+    struct paxos_recovered nothing = {0};
+    struct paxos *p = node_of(3, &nothing, true);
+    tell(p, 1, (struct message){.kind = MESSAGE_HEARTBEAT, .heartbeat = {.ballot = {1, 2}}});
+    step(p, (struct event){.kind = EVENT_FLUSH});
+    cr_assert_not_null(sent(MESSAGE_LEASE_ASK));
+    const struct message *ask = &sent(MESSAGE_LEASE_ASK)->message;
+    struct message grant = {.kind = MESSAGE_LEASE_GRANT,
+                            .lease_grant = {.ballot = {1, 2},
+                                            .life = ask->lease_ask.life,
+                                            .sent_ns = ask->lease_ask.sent_ns,
+                                            .left_ns = READ_LEASE_NS,
+                                            .bound = 4}};
+    tell(p, 2, grant);
+    struct paxos_view v;
+    paxos_view(p, &v);
+    cr_assert_eq(v.lease.until_ns, 0, "not the leader's");
+    tell(p, 1, grant);
+    paxos_view(p, &v);
+    cr_assert_gt(v.lease.until_ns, now_ns);
+    cr_assert_eq(v.lease.bound, 4);
+    return p;
+}
+
+Test(paxos, a_lease_outlives_its_leader_and_grants_of_an_older_one_are_ignored)
+{
+    struct paxos *p = with_lease();
+    struct paxos_view v;
+    tell(p, 2, (struct message){.kind = MESSAGE_HEARTBEAT, .heartbeat = {.ballot = {2, 3}}});
+    paxos_view(p, &v);
+    uint64_t until_ns = v.lease.until_ns;
+    cr_expect_gt(until_ns, now_ns);
+    now_ns += 1000;
+    tell(p, 1,
+         (struct message){
+             .kind = MESSAGE_LEASE_GRANT,
+             .lease_grant = {
+                 .ballot = {1, 2}, .life = 1, .sent_ns = now_ns, .left_ns = READ_LEASE_NS}});
+    paxos_view(p, &v);
+    cr_expect_eq(v.lease.until_ns, until_ns);
+    now_ns += READ_LEASE_NS;
+    step(p, (struct event){.kind = EVENT_TICK});
+    paxos_view(p, &v);
+    cr_expect_eq(v.lease.until_ns, 0);
+    node_free(p);
+}
+
+Test(paxos, an_installed_snapshot_ends_the_lease_and_keeps_votes_above_it)
+{
+    struct paxos *p = with_lease();
+    struct pvalue pvalues[] = {fixture_pvalue((struct ballot){1, 2}, 10, 1),
+                               fixture_pvalue((struct ballot){1, 2}, 11, 2)};
+    tell(p, 1, fixture_p2a((struct ballot){1, 2}, pvalues, 2));
+    struct configuration c = three_with_learner();
+    struct event e = {.kind = EVENT_INSTALLED};
+    e.installed.slot = 10;
+    e.installed.time_ns = 6;
+    e.installed.configuration = &c;
+    step(p, e);
+    struct paxos_view v;
+    paxos_view(p, &v);
+    cr_expect_eq(v.decided, 10);
+    cr_expect_eq(v.applied, 10);
+    cr_expect_eq(v.slots_held, 1);
+    cr_expect_eq(v.promised.round, 1);
+    cr_expect_eq(v.lease.until_ns, 0);
+    cr_expect_eq(v.configuration.members[3], 4);
+    cr_expect_eq(count_of(EFFECT_DECIDE), 0);
+    cr_expect_eq(count_of(EFFECT_COLLECT), 1);
     node_free(p);
 }
