@@ -9,7 +9,9 @@
 #include "base/limits.h"
 #include "consensus/command.h"
 
+#ifndef INTAKE_MAX
 enum { INTAKE_MAX = 4096 }; /* commands */
+#endif
 
 struct intake {
     uint64_t first, end; /* of the queue, at index % INTAKE_MAX */
