@@ -20,11 +20,11 @@ struct admission {
     char name[MEMBER_NAME_MAX + 1];
 };
 
-static void refuse(struct node *n, struct join_request *r, const char *name, const char *why,
-                   const char *what)
+/* What to do is said by who asked: a member may be only the first of several that it asks. */
+static void refuse(struct node *n, struct join_request *r, const char *name, const char *why)
 {
     struct peer_joined answer = {0};
-    snprintf(answer.refused, sizeof answer.refused, "%s; %s", why, what);
+    snprintf(answer.refused, sizeof answer.refused, "%s", why);
     log_event(LOG_WARN, "event=join_refused name=%s why=\"%s\"", name, why);
     transport_answer_join(n->transport, r, &answer);
 }
@@ -57,8 +57,7 @@ static void on_decided(struct node *n, void *context, int error, const struct fs
         welcome(n, a);
         return;
     }
-    refuse(n, a->request, a->name, error ? strerror(-error) : membership_reason(outcome->verdict),
-           error ? "try again" : "ask for a new token: paxfs member add");
+    refuse(n, a->request, a->name, error ? strerror(-error) : membership_reason(outcome->verdict));
     a->request = NULL;
 }
 
@@ -84,7 +83,7 @@ void admission_on_join(void *context, struct join_request *r, const struct peer_
     const char *why = judge(n, join, address);
     struct admission *a = why ? NULL : calloc(1, sizeof *a);
     if (!a) {
-        refuse(n, r, join->name, why ? why : "no memory", "ask another member");
+        refuse(n, r, join->name, why ? why : "no memory");
         return;
     }
     a->request = r;
@@ -111,7 +110,7 @@ void admission_tick(struct node *n)
     while (*at) {
         struct admission *a = *at;
         if (a->request && now >= a->deadline_ns) {
-            refuse(n, a->request, a->name, "no majority answers", "start more hosts, then again");
+            refuse(n, a->request, a->name, "no majority answers: start more hosts");
             a->request = NULL;
         }
         if (a->request || a->is_under_way) {
@@ -127,7 +126,7 @@ void admission_stop(struct node *n)
 {
     for (struct admission *a = n->admissions; a; a = a->next) {
         if (a->request)
-            refuse(n, a->request, a->name, "this host is stopping", "ask another member");
+            refuse(n, a->request, a->name, "this host is stopping");
         a->request = NULL;
     }
     admission_tick(n);

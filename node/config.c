@@ -493,9 +493,9 @@ int config_load(const char *dir, struct config *c, char *error, size_t error_siz
         return rc;
     if (c->member_count == 0)
         return complain(&to, -EINPROGRESS,
-                        "%s: this host has not joined yet; finish that: paxfs join --state %s "
+                        "this host has not joined yet; finish that: paxfs join --state %s "
                         "--listen %s TOKEN, with a token of: paxfs member add %s",
-                        dir, dir, c->listen, c->name);
+                        dir, c->listen, c->name);
     return load_members(dir, c, &to);
 }
 

@@ -145,8 +145,10 @@ static void forget_changed(struct node *n, const struct membership *next)
 static void follow_own_address(struct node *n)
 {
     const char *address = n->membership.members[n->self].address;
-    if (n->membership.version == 0 || strcmp(address, n->config.listen) == 0)
+    if (n->membership.version == 0 || strcmp(address, n->config.listen) == 0) {
+        n->listen_error = 0;
         return;
+    }
     int rc = transport_listen(n->transport, address);
     if (rc < 0) {
         if (rc != n->listen_error)
