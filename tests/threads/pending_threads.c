@@ -12,7 +12,7 @@
 #include "fs/pending.h"
 #include "tests/support/store_ops.h"
 
-enum { READERS = 3, WRITES = 2000 };
+enum { READERS = 3, WRITES = 1000 };
 
 static struct store_fixture fixture;
 static struct pending *pending;
