@@ -366,11 +366,10 @@ static void pack_bounds(struct buffer *b, const struct node *n)
         const char *key;
         uint64_t bytes;
     } parts[] = {
-        {"held", HELD_BYTES_MAX},    /* votes, and what is decided and not applied */
-        {"proposals", WINDOW_BYTES}, /* a leader's */
-        {"intake", HELD_BYTES_MAX},  /* what others want proposed */
-        {"clients", (uint64_t)SESSION_OPEN_MAX *
-                        COMMAND_SIZE_MAX}, /* own changes, numbered and not answered */
+        {"held", HELD_BYTES_MAX},      /* votes, and what is decided and not applied */
+        {"proposals", WINDOW_BYTES},   /* a leader's */
+        {"intake", HELD_BYTES_MAX},    /* what others want proposed */
+        {"clients", CLIENT_BYTES_MAX}, /* own changes, not answered */
         {"send_queues", peers * SEND_QUEUE_BYTES_MAX},
         {"store_batch", HELD_BYTES_MAX}, /* being applied, and answered */
         {"log_queue", HELD_BYTES_MAX},   /* being written */
@@ -409,17 +408,18 @@ static uint64_t queued_bytes(const struct node *n)
     return sum;
 }
 
-static void pack_memory(struct buffer *b, const struct node *n)
+static void pack_memory(struct buffer *b, struct node *n)
 {
     static const struct paxos_view none;
     const struct paxos_view *v = n->driver ? driver_view(n->driver) : &none;
     pack_text(b, "memory");
-    pack_map(b, 9);
+    pack_map(b, 10);
     pack_key_u64(b, "slots_held", v->slots_held);
     pack_key_u64(b, "slots_held_max", SLOTS_HELD_MAX);
     pack_key_u64(b, "bytes_held", v->bytes_held);
     pack_key_u64(b, "bytes_held_max", HELD_BYTES_MAX);
     pack_key_u64(b, "submits", v->submits);
+    pack_key_u64(b, "bytes_clients", clients_bytes(&n->clients));
     pack_key_u64(b, "bytes_queued", queued_bytes(n));
     pack_key_u64(b, "resident_bytes", resident_bytes());
     pack_bounds(b, n); /* 2 */
