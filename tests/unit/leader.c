@@ -316,6 +316,7 @@ Test(leader, decides_nothing_past_what_it_knows_of_the_voters_while_read_leases_
     struct leader *l = changing(WINDOW - 1, WINDOW, o);
     configuration = configuration_of((uint64_t[]){1, 2, 3}, 3);
     struct leader_view v = view(WINDOW - 1);
+    l->lease_after_ns = UINT64_MAX;
     v.applied = 0;
     accept_by(l, 0x07, WINDOW);
     read_holders_inherit(&l->holders, 1, 7, 5000);
@@ -341,7 +342,9 @@ Test(leader, a_seat_that_changes_hands_begins_with_nothing)
     leader_configure(l, 1 << 1, &v);
     cr_expect_eq(l->lease_after_ns, 0);
     cr_expect_eq(l->members_decided[1], 0);
+    v.now_ns = 6000;
     cr_expect_null(leader_decision(l, 6, &v, o), "the vote was another node's");
+    v.now_ns = 1000;
     accept_by(l, 0x04, 6);
     cr_expect_null(leader_decision(l, 6, &v, o), "its read lease is waited out");
     v.now_ns = 5000;
