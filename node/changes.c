@@ -168,7 +168,9 @@ static void on_decided(struct node *n, void *context, int error, const struct fs
     c->is_under_way = false;
     if (!c->request)
         return;
-    if (error) {
+    if (error && n->stop_phase != STOP_NOT) {
+        refuse(c, "the daemon is stopping; run it on another host");
+    } else if (error) {
         refuse(c, "the daemon could not do it: %s; run it again", strerror(-error));
     } else if (outcome->verdict == MEMBERSHIP_BUSY) {
         c->again_ns = clock_now_ns() + BUSY_AGAIN_NS;

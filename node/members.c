@@ -70,11 +70,15 @@ static uint64_t lag_of(const struct node *n, uint32_t seat)
     return view->decided > decided ? view->decided - decided : 0;
 }
 
+/* A voter that lags by less than a window takes part in what is proposed; a learner has to prove
+ * that it keeps up. */
 uint32_t members_ready(const struct node *n, uint32_t voters)
 {
     uint32_t mask = 0;
     NODE_EACH_SEAT (n, i) {
-        bool is_ready = members_is_up(n, i) && lag_of(n, i) <= CAUGHT_UP_SLOTS;
+        bool is_voter = n->membership.members[i].role == MEMBER_VOTER;
+        uint64_t lag_max = is_voter ? WINDOW : CAUGHT_UP_SLOTS;
+        bool is_ready = members_is_up(n, i) && lag_of(n, i) <= lag_max;
         mask |= (uint32_t)is_ready << i;
     }
     return mask & voters;

@@ -31,7 +31,7 @@
 
 enum {
     DIGESTS_KEPT = 64,
-    CAUGHT_UP_SLOTS = 64, /* a member that lags no more may vote */
+    CAUGHT_UP_SLOTS = 64, /* a learner that lags no more may vote */
 };
 
 #define TICK_MS              10

@@ -619,11 +619,10 @@ void status_on_digest(struct node *n, const struct digest_point *point)
 void status_on_peer(struct node *n, uint32_t seat, const struct peer_status *status)
 {
     uint64_t mine = store_applied(n->store);
-    uint64_t decided = n->driver ? driver_view(n->driver)->decided : mine;
-    uint64_t newest = decided > mine ? decided : mine;
     n->members[seat].status = *status;
     n->members[seat].told_ns = clock_now_ns();
-    n->members[seat].lag_slots = newest > status->applied ? newest - status->applied : 0;
+    /* Applied against applied: what is decided is ahead of that anywhere, under load by much. */
+    n->members[seat].lag_slots = mine > status->applied ? mine - status->applied : 0;
     forming_on_status(n);
     compare(n, seat, status);
     verification_note(n, seat, status->verify_nonce, status->digest_slot, status->digest);

@@ -5,7 +5,11 @@
  * between peers. One file descriptor may ride with a request (SCM_RIGHTS): `mount` brings
  * /dev/fuse.
  *
- * Methods: status {} · verify {} · mount {dir, read_only, timeo_ns} + fd · stop {} · transfer {} */
+ * Methods: status {} · verify {} · mount {dir, read_only, timeo_ns} + fd · stop {} · transfer {}
+ * member_add {name, learner, replaces} -> {token, expires_s}
+ * member_remove {name, force} · member_promote {name, force} · member_replace {old, new, force} ·
+ * member_set_addr {name, address} -> {did, missing}: sentences, missing nil where nothing is;
+ * answered once the change governs */
 #ifndef RPC_ADMIN_H
 #define RPC_ADMIN_H
 
