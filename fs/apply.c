@@ -195,11 +195,13 @@ static int conclude(int rc, struct fs_outcome *outcome)
     return 0;
 }
 
-/* The session's former epoch, if it had one, lets go of its orphans. */
-static int open_session(struct apply *a)
+/* The session's former epoch, if it had one, lets go of its orphans. @ended: the epoch that the
+ * client knows to have expired. */
+static int open_session(struct apply *a, uint64_t ended)
 {
     bool changed = false;
-    a->outcome->epoch = session_open(a->s->sessions, a->author, a->c->nonce, &changed);
+    a->outcome->epoch =
+        session_open_after(a->s->sessions, a->author, a->c->nonce, ended, &changed);
     if (a->outcome->epoch == 0)
         return EUSERS;
     return changed ? orphan_forget_all(a->s, a->author) : 0;
@@ -246,7 +248,7 @@ static int apply_unsequenced(struct apply *a, bool decoded, struct store_applied
         return 0;
     }
     result->verdict = SESSION_NEW;
-    return conclude(open_session(a), a->outcome);
+    return conclude(open_session(a, command->epoch), a->outcome);
 }
 
 static int apply_judged(struct apply *a, const struct command *command, bool decoded,
