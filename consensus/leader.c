@@ -121,6 +121,20 @@ static bool is_next_bound(const struct leader *l, uint64_t slot, const struct le
            l->lease_after_ns >= last_ns;
 }
 
+/* Who leaves stops once @slot, the first under the new voters, is applied; and until someone of
+ * them knows of every decision before, only the old ones can tell. So most of the new ones are to
+ * know first: or the loss of one, with the rest lagging, would leave nobody who can be asked. */
+static bool are_heirs_told(const struct leader *l, uint64_t slot, const struct leader_view *v)
+{
+    const struct configuration *c = v->configuration;
+    if (slot != c->from)
+        return true;
+    uint32_t told = UINT32_C(1) << v->self;
+    for (uint32_t i = 0; i < MEMBERS_MAX; i++)
+        told |= (uint32_t)(l->members_decided[i] + 1 >= slot) << i;
+    return configuration_is_majority(told, c->voters);
+}
+
 const struct pvalue *leader_decision(struct leader *l, uint64_t slot, const struct leader_view *v,
                                      struct outbox *o)
 {
@@ -128,6 +142,8 @@ const struct pvalue *leader_decision(struct leader *l, uint64_t slot, const stru
         return NULL;
     uint32_t votes = l->commanders[slot % WINDOW].votes;
     if (!configuration_is_majority(votes, configuration_voters(v->configuration, slot)))
+        return NULL;
+    if (!are_heirs_told(l, slot, v))
         return NULL;
     if (!read_holders_permit(&l->holders, slot, v->now_ns, o) || !is_next_bound(l, slot, v))
         return NULL;

@@ -39,13 +39,14 @@ enum fault {
     ADD,
     REMOVE,
     REPLACE,
-    LOSE,      /* a host and its disk, for ever */
-    TINY_LOGS, /* from the start on: who lags needs a snapshot */
-    EXPIRE,    /* from the start on: the sessions of the silent end */
+    CUT_AT_CHANGE, /* the voters change, and the network parts before they do */
+    LOSE,          /* a host and its disk, for ever */
+    TINY_LOGS,     /* from the start on: who lags needs a snapshot */
+    EXPIRE,        /* from the start on: the sessions of the silent end */
     FAULTS
 };
 
-enum { MEMBER_FAULTS = 1 << ADD | 1 << REMOVE | 1 << REPLACE | 1 << LOSE };
+enum { MEMBER_FAULTS = 1 << ADD | 1 << REMOVE | 1 << REPLACE | 1 << LOSE | 1 << CUT_AT_CHANGE };
 
 struct profile {
     const char *name;
@@ -84,6 +85,7 @@ static const struct {
 } found[] = {
     {0x133, "crash"},      /* a checkpoint durable before the log */
     {0x7777002f, "delay"}, /* the open of a former life came late */
+    {0x18b, "members"},    /* who left was the last to know what the old voters decided */
 };
 
 struct history {
@@ -321,6 +323,28 @@ static void replace_node(struct history *h, uint32_t node)
     add_node(h, node);
 }
 
+static bool is_changing(const struct cluster *c, const void *context)
+{
+    (void)context;
+    return cluster_membership(c)->from > cluster_decided(c);
+}
+
+/* One more, or another one in the leader's place; then a cut anywhere before the new ones govern.
+ */
+static void cut_at_change(struct history *h)
+{
+    uint32_t leader = cluster_leader(h->c);
+    if (leader < cluster_count(h->c) && coin(h, 2))
+        replace_node(h, leader);
+    else
+        add_node(h, MEMBERS_MAX);
+    if (!cluster_run_until(h->c, 2 * NS_PER_S, is_changing, NULL))
+        return;
+    cluster_run(h->c, prng_below(&h->prng, 20 * NS_PER_MS));
+    partition(h);
+    cluster_run(h->c, prng_below(&h->prng, 2 * NS_PER_S));
+}
+
 static void inject(struct history *h, enum fault fault)
 {
     struct prng *r = &h->prng;
@@ -375,6 +399,9 @@ static void inject(struct history *h, enum fault fault)
         break;
     case REPLACE:
         replace_node(h, node);
+        break;
+    case CUT_AT_CHANGE:
+        cut_at_change(h);
         break;
     case LOSE:
         lose(h, node);

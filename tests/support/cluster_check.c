@@ -143,6 +143,17 @@ static void remember_governing(struct cluster *c, const struct machine *m)
     cluster_trace(c, "voters %#x from slot %" PRIu64 " on", g.voters, g.from);
 }
 
+/* What a session's end has fenced never applies. */
+static void check_not_expired(struct cluster *c, const struct pvalue *p)
+{
+    const struct command *command = p->command;
+    if (command->epoch <= c->expired[cluster_node_of(c, command->node)])
+        cluster_fail(c,
+                     "session: slot %" PRIu64 " applies a command of epoch %" PRIu64
+                     " of node %" PRIu64 ", which has expired",
+                     p->slot, command->epoch, command->node);
+}
+
 /* Applied prefixes agree; a command applies once; an increment begins after what was answered. */
 void check_applied(struct cluster *c, struct sim_node *n, const struct pvalue *p,
                    struct machine_result r)
@@ -163,7 +174,11 @@ void check_applied(struct cluster *c, struct sim_node *n, const struct pvalue *p
     if (++call->applied > 1)
         cluster_fail(c, "exactly once: op %" PRIu64 " applied again in slot %" PRIu64, op, p->slot);
     enum machine_kind kind = call->change.kind;
-    c->counts.expiries += kind == MACHINE_EXPIRE && r.value;
+    check_not_expired(c, p);
+    if (kind == MACHINE_EXPIRE && r.value) {
+        c->counts.expiries++;
+        c->expired[cluster_node_of(c, call->change.arguments[0])] = call->change.arguments[1];
+    }
     if (kind == MACHINE_INCREMENT && r.value <= call->floor)
         cluster_fail(c, "real time: op %" PRIu64 " gives %" PRIu64 ", began at %" PRIu64, op,
                      r.value, call->floor);

@@ -182,10 +182,13 @@ struct cluster {
     struct effects *effects;
     bool (*drop)(void *context, uint32_t from, uint32_t to, const struct message *m);
     void *drop_context;
+    uint64_t (*late)(void *context, uint32_t from, uint32_t to, const struct message *m);
+    void *late_context;
     uint64_t sent[MESSAGE_KIND_COUNT];
     bool clients_stopped;
     struct joining joining[MEMBERS_MAX]; /* by index of the node to come */
     VECTOR(struct governing) governing;
+    uint64_t expired[MEMBERS_MAX]; /* the last epoch of each node that was ended from outside */
     struct cluster_counts counts;
 
     VECTOR(struct call) calls; /* id = 1 + index */

@@ -76,11 +76,13 @@ static void come(struct cluster *c, const struct sim_node *via, uint32_t index)
 {
     struct sim_node *n = &c->nodes[index];
     struct configuration seats = membership_configuration(&via->machine.membership);
-    if (configuration_seat(&seats, n->id) == MEMBERS_MAX) { /* removed before it ever ran */
+    if (membership_has_retired(&via->machine.membership, n->id)) { /* before it ever ran */
         c->joining[index].stage = JOIN_GIVEN_UP;
         n->is_gone = true;
         return;
     }
+    if (configuration_seat(&seats, n->id) == MEMBERS_MAX)
+        return; /* that member crashed, and has not applied again what it had: ask once more */
     n->joined = seats;
     c->joining[index].stage = JOIN_DONE;
     cluster_trace(c, "node %u joins by node %u", index, via->index);

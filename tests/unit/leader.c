@@ -227,6 +227,10 @@ Test(leader, counts_for_each_slot_the_voters_that_govern_it)
     accept_by(l, 0x0f, FROM);
     cr_expect_null(leader_decision(l, FROM, &v, o));
     accept_by(l, 0x10, FROM);
+    l->members_decided[3] = FROM - 1;
+    l->members_decided[4] = FROM - 2;
+    cr_expect_null(leader_decision(l, FROM, &v, o), "who leaves may have to tell the fifth");
+    l->members_decided[4] = FROM - 1;
     cr_expect_not_null(leader_decision(l, FROM, &v, o));
 }
 
