@@ -485,8 +485,9 @@ Test(config, a_second_finish_that_crashed_half_way_is_still_a_state)
 Test(config, a_join_leaves_what_is_anothers_as_it_is)
 {
     struct config made = init_state(), c;
-    cr_expect_eq(config_begin_join(state, "n4", "10.0.0.4:7600", 77, &c, error, sizeof error),
-                 -EEXIST, "begun, not joined");
+    cr_expect_eq(
+        config_begin_join(state, "n1", "10.0.0.1:7600", made.cluster_id, &c, error, sizeof error),
+        -EEXIST, "begun, not joined");
     cr_expect(strstr(error, "n1"), "%s", error);
     cr_assert_eq(load(&c), 0, "%s", error);
     cr_expect_eq(c.node_id, made.node_id);
