@@ -407,7 +407,7 @@ def main():
     ap.add_argument('--limit', type=int, default=6_000_000)
     ap.add_argument('--seconds', type=float, default=300)
     ap.add_argument('--seed', type=int, default=1)
-    ap.add_argument('--ticks', type=int, default=0, help='length of both leases (mutants 2, exhaust 1)')
+    ap.add_argument('--ticks', type=int, default=0, help='length of both leases (mutants 2, but 1 with a hand-over; exhaust 1)')
     ap.add_argument('--off', default='', help='rules to switch off, comma separated')
     a = ap.parse_args()
     off = tuple(filter(None, a.off.split(',')))
@@ -417,7 +417,8 @@ def main():
         for r, sc in MUTANTS.items():
             if pick and r not in pick:
                 continue
-            path, n, d, _ = explore(Model(off=(r,) + off, **SCOPES[sc], L=a.ticks or 2, R=a.ticks or 2), a.limit, a.seconds)
+            ticks = 1 if SCOPES[sc].get('transfer') else 2
+            path, n, d, _ = explore(Model(off=(r,) + off, **SCOPES[sc], L=a.ticks or ticks, R=a.ticks or ticks), a.limit, a.seconds)
             print(f'without "{RULES[r]}" [{r}, scope {sc}]:', f'caught, {n} states' if path else f'NOT CAUGHT in {n} states, depth {d}', flush=True)
             rc |= not path
             show(path or [])
