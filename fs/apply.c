@@ -241,7 +241,8 @@ static int apply_new(struct apply *a, const struct command *command, bool decode
 }
 
 /* Sequence 0 is for a session open alone. */
-static int apply_unsequenced(struct apply *a, bool decoded, struct store_applied *result)
+static int apply_unsequenced(struct apply *a, const struct command *command, bool decoded,
+                             struct store_applied *result)
 {
     if (!decoded || a->c->op != FS_SESSION_OPEN) {
         result->verdict = SESSION_FENCED;
@@ -300,6 +301,6 @@ int store_apply(struct store *s, uint64_t slot, uint64_t time_ns, const struct c
         .context = context,
     };
     if (command->sequence == 0)
-        return apply_unsequenced(&a, decoded, result);
+        return apply_unsequenced(&a, command, decoded, result);
     return apply_judged(&a, command, decoded, result);
 }
