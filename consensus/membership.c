@@ -262,7 +262,7 @@ static bool is_name_promised(const struct membership *m, const char *name, uint6
 {
     for (uint32_t i = 0; i < INVITATIONS_MAX; i++) {
         const struct invitation *v = &m->invitations[i];
-        if (v->expires_ns > time_ns && v->used_by == 0 && is_text(v->name, name, MEMBER_NAME_MAX))
+        if (v->expires_ns > time_ns && is_text(v->name, name, MEMBER_NAME_MAX))
             return true;
     }
     return false;
