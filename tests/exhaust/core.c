@@ -988,6 +988,7 @@ static void begin_replace(void)
 {
     elect();
     submit(0, RECONFIGURES);
+    submit(0, 0);
     deliver_to(1, MESSAGE_P2A);
     deliver_to(0, MESSAGE_P2B);
 }
