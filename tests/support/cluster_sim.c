@@ -150,6 +150,8 @@ static void send_copy(struct cluster *c, struct sim_node *from, uint32_t to, str
         delay_ns += prng_below(&c->prng, o->spike_ns);
     if (from->index == to)
         delay_ns = 0;
+    else if (c->late)
+        delay_ns += c->late(c->late_context, from->index, to, &packet->message);
     packet->refs++;
     push_event(c, (struct sim_event){.at_ns = c->now_ns + delay_ns,
                                      .kind = SIM_DELIVER,
@@ -691,6 +693,23 @@ void cluster_filter(struct cluster *c,
 {
     c->drop = drop;
     c->drop_context = context;
+}
+
+void cluster_delay(struct cluster *c,
+                   uint64_t (*late)(void *context, uint32_t from, uint32_t to,
+                                    const struct message *m),
+                   void *context)
+{
+    c->late = late;
+    c->late_context = context;
+}
+
+void cluster_set_clock_rate(struct cluster *c, uint32_t node, int64_t ppm)
+{
+    struct sim_node *n = &c->nodes[node];
+    uint64_t clock_ns = node_clock_ns(c, n);
+    n->rate_ppm = ppm;
+    n->clock_offset_ns += clock_ns - node_clock_ns(c, n); /* it goes on from where it is */
 }
 
 uint64_t cluster_sent(const struct cluster *c, enum message_kind kind)

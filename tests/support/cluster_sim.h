@@ -118,6 +118,13 @@ void cluster_filter(struct cluster *c,
                     bool (*drop)(void *context, uint32_t from, uint32_t to,
                                  const struct message *m),
                     void *context);
+/* @late says how much later than others a message arrives; NULL: none does. */
+void cluster_delay(struct cluster *c,
+                   uint64_t (*late)(void *context, uint32_t from, uint32_t to,
+                                    const struct message *m),
+                   void *context);
+/* From now on the node's clock gains so much on true time, or loses it. */
+void cluster_set_clock_rate(struct cluster *c, uint32_t node, int64_t ppm);
 
 /* Messages that left nodes for others, by kind, since the last reset. */
 uint64_t cluster_sent(const struct cluster *c, enum message_kind kind);
