@@ -199,7 +199,7 @@ static int check_digest(const struct store *next)
     return rc == 0 && memcmp(sum, next->meta.sum, sizeof sum) != 0 ? -EBADMSG : rc;
 }
 
-static int open_received(struct store_import *i)
+static int open_received(struct store_import *i, uint64_t node)
 {
     struct store *next = i->next;
     int rc = check_meta_pages(i->fd);
@@ -215,18 +215,20 @@ static int open_received(struct store_import *i)
         rc = -EBADMSG;
     if (rc == 0 && next->meta.applied <= store_applied(i->s))
         rc = -ESTALE;
+    if (rc == 0 && membership_seat(&next->membership, node) == MEMBERS_MAX)
+        rc = -ESTALE;
     if (rc == 0)
         rc = check_digest(next);
     /* Nothing was written yet, so these are the metas of what was pinned. */
     return rc ? rc : checkpoint_take(next, &i->checkpoint);
 }
 
-int store_import_finish(struct store_import *i)
+int store_import_finish(struct store_import *i, uint64_t node)
 {
     ASSERT(i->fd >= 0);
     int rc = sync_all(i);
     if (rc == 0)
-        rc = open_received(i);
+        rc = open_received(i, node);
     if (rc) {
         import_free(i, false);
         return rc;

@@ -82,7 +82,7 @@ static int check_whole(struct import *i, uint64_t hash)
 {
     if (XXH3_64bits_digest(i->hash) != hash)
         return -EBADMSG;
-    int rc = store_import_finish(i->import);
+    int rc = store_import_finish(i->import, i->r->edges.node);
     if (rc < 0)
         i->import = NULL;
     else

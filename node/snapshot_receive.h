@@ -23,6 +23,7 @@ struct snapshot_receive;
 struct snapshot_receive_edges {
     void *context;
     struct store *store;
+    uint64_t node; /* own id: a member in every state that may be installed */
     /* To the member with this node id; may be lost. */
     void (*send)(void *context, uint64_t node, const struct peer_message *m);
     /* snapshot_receive_drain() is worth a call. From any thread. */

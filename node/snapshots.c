@@ -198,6 +198,7 @@ int snapshots_open(struct node *n, bool is_blank)
     n->snapshot_send = snapshot_send_new(&send);
     struct snapshot_receive_edges receive = {.context = n,
                                              .store = n->store,
+                                             .node = n->config.node_id,
                                              .send = send_to,
                                              .wake = serving_wake,
                                              .other = other_member,

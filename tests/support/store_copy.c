@@ -65,7 +65,7 @@ int store_copy_receive(const struct store_copy *c, struct store *to, struct stor
         return rc;
     }
     *out = i;
-    return store_import_finish(i);
+    return store_import_finish(i, 1); /* a member of every fixture that has any */
 }
 
 int store_copy_install(const struct store_copy *c, struct store *to)

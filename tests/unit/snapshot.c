@@ -152,6 +152,7 @@ static void fill(struct store_fixture *f, uint32_t files)
 static void begin_receiver(void)
 {
     struct snapshot_receive_edges edges = {.store = receiver.store,
+                                           .node = 1,
                                            .send = receiver_send,
                                            .wake = wake,
                                            .other = other,

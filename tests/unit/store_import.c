@@ -222,6 +222,17 @@ Test(store_import, of_damaged_bytes_is_refused)
     store_copy_free(&copy);
 }
 
+Test(store_import, of_a_slot_before_the_node_has_joined_is_refused)
+{
+    struct store_import *i;
+    struct store_copy copy = store_copy_of(donor.store);
+    cr_assert_eq(store_import_begin(f.store, &i), 0);
+    cr_assert_eq(store_import_write(i, copy.bytes, copy.size), 0);
+    cr_expect_eq(store_import_finish(i, 99), -ESTALE, "it would take itself for one that has left");
+    cr_expect_eq(store_copy_install(&copy, f.store), 0);
+    store_copy_free(&copy);
+}
+
 Test(store_import, of_a_state_without_members_is_refused)
 {
     struct store_fixture memberless;

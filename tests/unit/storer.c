@@ -137,7 +137,7 @@ static void install_donor(void)
         cr_assert_eq(store_import_write(import, bytes, (size_t)size), 0);
     pthread_join(thread, NULL);
     close(ends[0]);
-    cr_assert_eq(store_import_finish(import), 0);
+    cr_assert_eq(store_import_finish(import, 1), 0);
     cr_assert_eq(store_import_install(f.store, import), 0);
 }
 
