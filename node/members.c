@@ -49,10 +49,22 @@ static bool is_recent(uint64_t when_ns)
     return when_ns != 0 && clock_now_ns() - when_ns < UP_NS;
 }
 
+/* A connection that broke is the first to tell of a death. Who is reached through another member
+ * has none, and is heard all the same. */
+static bool is_reached(const struct node *n, uint32_t seat)
+{
+    struct transport_peer_view peer;
+    transport_view(n->transport, seat, &peer);
+    return peer.connected || peer.relayed_by;
+}
+
 bool members_is_up(const struct node *n, uint32_t seat)
 {
-    return seat == n->self || is_recent(n->members[seat].told_ns) ||
-           (n->driver && is_recent(driver_view(n->driver)->members[seat].heard_ns));
+    if (seat == n->self)
+        return true;
+    bool is_heard = is_recent(n->members[seat].told_ns) ||
+                    (n->driver && is_recent(driver_view(n->driver)->members[seat].heard_ns));
+    return is_heard && is_reached(n, seat);
 }
 
 /* How far a member lags, as of what it last told; UINT64_MAX: nobody knows. One that is reached
