@@ -53,7 +53,7 @@ struct storer {
     bool pausing;
     struct store_checkpoint *pending; /* begun, to be finished by the checkpointer ... */
     uint64_t pending_persisted;       /* ... once this PERSIST is durable */
-    bool busy, stopping;
+    bool busy, stopping, failed;
 };
 
 static void *grown(void *array, size_t *room, size_t needed, size_t element)
@@ -259,7 +259,7 @@ static void *checkpointer_main(void *argument)
         else
             s->callbacks.on_progress(s->callbacks.context);
         pthread_mutex_lock(&s->lock);
-        s->busy = rc < 0; /* after a failed sync nothing on that disk proves anything */
+        s->failed = s->busy = rc < 0; /* after a failed sync nothing on that disk proves anything */
         pthread_cond_signal(&s->moved);
     }
     pthread_mutex_unlock(&s->lock);
@@ -349,14 +349,13 @@ void storer_stop(struct storer *s)
     pthread_join(s->thread, NULL);
     pthread_mutex_lock(&s->lock);
     s->stopping = true;
-    bool failed = s->busy && !s->pending;
     pthread_mutex_unlock(&s->lock);
     pthread_cond_signal(&s->due);
-    pthread_join(s->checkpointer, NULL);
+    pthread_join(s->checkpointer, NULL); /* after the checkpoint under way, if there is one */
 
     /* The next start then replays nothing. Losing it costs only time: the log has everything. */
     struct store_checkpoint *checkpoint;
-    if (!failed && s->bytes_since &&
+    if (!s->failed && s->bytes_since &&
         s->callbacks.wait_durable(s->callbacks.context, s->persisted) &&
         store_checkpoint_begin(s->store, &checkpoint) == 0)
         (void)store_checkpoint_finish(s->store, checkpoint);

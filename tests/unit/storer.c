@@ -17,6 +17,7 @@ static struct pending *pending;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t moved = PTHREAD_COND_INITIALIZER;
 static uint32_t paused, results;
+static bool log_is_stuck, is_waited_for;
 static int failure;
 
 static void on_result(void *context, const struct command *command, uint64_t decided_ns,
@@ -44,6 +45,12 @@ static void on_progress(void *context)
 static bool wait_durable(void *context, uint64_t number)
 {
     (void)context, (void)number;
+    pthread_mutex_lock(&lock);
+    is_waited_for = true;
+    pthread_cond_broadcast(&moved);
+    while (log_is_stuck)
+        pthread_cond_wait(&moved, &lock);
+    pthread_mutex_unlock(&lock);
     return true;
 }
 
@@ -90,7 +97,9 @@ TestSuite(storer, .init = setup, .fini = teardown);
 
 static void decide(uint64_t first, uint64_t last)
 {
-    static struct command command = {.node = NODE, .epoch = 1, .sequence = 1};
+    static uint8_t bytes[MIB]; /* a checkpoint is due after CHECKPOINT_BYTES of them */
+    static struct command command = {
+        .node = NODE, .epoch = 1, .sequence = 1, .bytes = bytes, .size = sizeof bytes};
     for (uint64_t slot = first; slot <= last; slot++) {
         atomic_store(&command.refs, 1000);
         struct pvalue p = {.slot = slot, .time_ns = store_fixture_time(slot), .command = &command};
@@ -194,4 +203,35 @@ Test(storer, a_stop_right_after_an_install_drops_them_too)
     storer_stop(storer);
     cr_expect_eq(store_applied(f.store), slot);
     cr_expect_eq(results, 0);
+}
+
+static void *unstick_log(void *argument)
+{
+    (void)argument;
+    usleep(50 * 1000); /* the stop has begun by then, mostly */
+    pthread_mutex_lock(&lock);
+    log_is_stuck = false;
+    pthread_cond_broadcast(&moved);
+    pthread_mutex_unlock(&lock);
+    return NULL;
+}
+
+Test(storer, a_stop_writes_its_last_checkpoint_after_one_that_is_under_way)
+{
+    const uint64_t due = CHECKPOINT_BYTES / MIB;
+    pthread_t thread;
+    log_is_stuck = true;
+    is_waited_for = false;
+    decide(1, due);
+    pthread_mutex_lock(&lock);
+    while (!is_waited_for)
+        pthread_cond_wait(&moved, &lock);
+    pthread_mutex_unlock(&lock);
+    decide(due + 1, due + 3);
+    wait_applied(due + 3);
+    cr_expect_eq(store_checkpointed(f.store), 0);
+    cr_assert_eq(pthread_create(&thread, NULL, unstick_log, NULL), 0);
+    storer_stop(storer);
+    pthread_join(thread, NULL);
+    cr_expect_eq(store_checkpointed(f.store), due + 3);
 }
