@@ -44,12 +44,12 @@ int store_lookup(struct store_reader *r, uint64_t parent, const char *name, size
     int rc = get_inode(r, parent, &dir);
     if (rc)
         return rc;
-    if (!inode_is_dir(&dir))
-        return -ENOTDIR;
-    if (name_size == 1 && name[0] == '.') {
+    if (name_size == 1 && name[0] == '.') { /* of a file handle: any inode, no directory alone */
         *attr = dir.attr;
         return 0;
     }
+    if (!inode_is_dir(&dir))
+        return -ENOTDIR;
     if (name_size == 2 && name[0] == '.' && name[1] == '.')
         return store_getattr(r, dir.parent, attr);
     if (name_size == 0 || name_size > FILE_NAME_MAX)

@@ -149,6 +149,9 @@ Test(store, lookup_says_what_is_wrong)
     cr_expect_eq(store_lookup(f.reader, ROOT, name, sizeof name, &attr), -ENAMETOOLONG);
     cr_expect_eq(store_lookup(f.reader, ROOT, ".", 1, &attr), 0);
     cr_expect_eq(attr.ino, ROOT);
+    /* The kernel opens file handles again with that. */
+    cr_expect_eq(store_lookup(f.reader, file, ".", 1, &attr), 0);
+    cr_expect_eq(attr.ino, file);
     cr_expect_eq(store_lookup(f.reader, ROOT, "..", 2, &attr), 0);
     cr_expect_eq(attr.ino, ROOT);
     cr_expect_eq(store_getattr(f.reader, 0, &attr), -ESTALE);
