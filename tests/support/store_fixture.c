@@ -175,8 +175,14 @@ static struct store_applied apply_encoded(struct store_fixture *f, const struct 
 
 void store_fixture_session(struct store_fixture *f, uint64_t node, uint64_t life)
 {
+    store_fixture_session_after(f, node, life, 0);
+}
+
+void store_fixture_session_after(struct store_fixture *f, uint64_t node, uint64_t life,
+                                 uint64_t ended)
+{
     f->node = node;
-    f->epoch = 0;
+    f->epoch = ended;
     struct fs_command open = {.op = FS_SESSION_OPEN, .nonce = life};
     struct store_applied applied = apply_encoded(f, &open, 0);
     ASSERT(applied.verdict == SESSION_NEW);

@@ -50,6 +50,9 @@ uint64_t store_fixture_time(uint64_t slot);
 
 /* Open (again) the session of @node for its @life, and be that node from now on. */
 void store_fixture_session(struct store_fixture *f, uint64_t node, uint64_t life);
+/* ... anew, by a client that knows its epoch @ended to have ended. */
+void store_fixture_session_after(struct store_fixture *f, uint64_t node, uint64_t life,
+                                 uint64_t ended);
 /* The next command of this session in the next slot; a batch of its own unless one is open. */
 struct fs_outcome store_fixture_apply(struct store_fixture *f, const struct fs_command *c);
 /* Any bytes under any session. */
