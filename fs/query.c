@@ -302,23 +302,39 @@ int store_sessions(struct store_reader *r, struct store_session *list)
     return rc ? rc : count;
 }
 
-int store_session_outcome(struct store_reader *r, uint64_t node, uint64_t epoch, uint64_t sequence,
-                          enum session_verdict *verdict, struct fs_outcome *outcome)
+struct store_outcomes {
+    uint64_t node;
+    struct session_table table; /* of that session alone; large, and hardly touched */
+};
+
+int store_outcomes_read(struct store_reader *r, uint64_t node, struct store_outcomes **out)
 {
     ASSERT(r->is_open);
-    memset(outcome, 0, sizeof *outcome);
-    struct session_table *table = calloc(1, sizeof *table);
-    if (!table)
+    struct store_outcomes *o = calloc(1, sizeof *o);
+    if (!o)
         return -ENOMEM;
-    int rc = sessions_read_one(r->s, r->txn, node, table);
-    if (rc == 0) {
-        const struct session_outcome *before = NULL;
-        *verdict = session_judge(table, node, epoch, sequence, 0, &before);
-        if (*verdict == SESSION_REPEATED)
-            rc = fs_outcome_decode(before->bytes, before->size, outcome);
+    o->node = node;
+    int rc = sessions_read_one(r->s, r->txn, node, &o->table);
+    if (rc) {
+        free(o);
+        return rc;
     }
-    free(table);
-    return rc;
+    *out = o;
+    return 0;
+}
+
+int store_outcome_of(struct store_outcomes *o, uint64_t epoch, uint64_t sequence,
+                     enum session_verdict *verdict, struct fs_outcome *outcome)
+{
+    memset(outcome, 0, sizeof *outcome);
+    const struct session_outcome *before = NULL;
+    *verdict = session_judge(&o->table, o->node, epoch, sequence, 0, &before);
+    return before ? fs_outcome_decode(before->bytes, before->size, outcome) : 0;
+}
+
+void store_outcomes_free(struct store_outcomes *o)
+{
+    free(o);
 }
 
 /* ---- the whole ---- */

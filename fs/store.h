@@ -132,11 +132,15 @@ struct store_session {
 };
 /* Those that have not expired. Fills @list (room SESSIONS_MAX); returns how many, or -errno. */
 int store_sessions(struct store_reader *r, struct store_session *list);
-/* What became of a command of (@node, @epoch) with @sequence, as of this snapshot: NEW (undecided
- * still), REPEATED with @outcome, SETTLED, FENCED (another epoch: it never applies). 0 or -errno.
+/* What @node's session remembers as of this snapshot, on its own: the caller frees it. 0 or -errno.
  */
-int store_session_outcome(struct store_reader *r, uint64_t node, uint64_t epoch, uint64_t sequence,
-                          enum session_verdict *verdict, struct fs_outcome *outcome);
+struct store_outcomes;
+int store_outcomes_read(struct store_reader *r, uint64_t node, struct store_outcomes **out);
+/* What became of the command of @epoch with @sequence: NEW (undecided still), REPEATED with
+ * @outcome, SETTLED, FENCED (another epoch: it never applies). 0 or -errno. */
+int store_outcome_of(struct store_outcomes *o, uint64_t epoch, uint64_t sequence,
+                     enum session_verdict *verdict, struct fs_outcome *outcome);
+void store_outcomes_free(struct store_outcomes *o);
 
 /* ---- reads ---- */
 

@@ -433,13 +433,12 @@ static void end_skipped(struct clients *c, struct numbered *n, const struct fs_o
 }
 
 /* 0 or -errno: then nothing happened, and the core has the command decided again. */
-static int settle_skipped(struct clients *c, struct numbered *n, struct store_reader *r,
+static int settle_skipped(struct clients *c, struct numbered *n, struct store_outcomes *o,
                           uint64_t *fenced)
 {
     enum session_verdict verdict;
     struct fs_outcome outcome;
-    int rc = store_session_outcome(r, c->node_id, n->command.epoch, n->command.sequence, &verdict,
-                                   &outcome);
+    int rc = store_outcome_of(o, n->command.epoch, n->command.sequence, &verdict, &outcome);
     if (rc < 0 || verdict == SESSION_NEW) /* its result will come */
         return rc;
     ASSERT(verdict != SESSION_SETTLED); /* the mark never passed it */
@@ -474,31 +473,41 @@ static uint32_t list_open(struct clients *c, struct numbered *list[UNDECIDED_MAX
 }
 
 /* Nobody else takes something out meanwhile; what the loop adds is later than the snapshot. */
-static int settle_all(struct clients *c, struct store_reader *r)
+static int settle_all(struct clients *c, struct store_outcomes *o)
 {
     struct numbered *list[UNDECIDED_MAX];
     uint64_t fenced = 0;
     uint32_t count = list_open(c, list);
     int rc = 0;
     for (uint32_t i = 0; rc == 0 && i < count; i++)
-        rc = settle_skipped(c, list[i], r, &fenced);
+        rc = settle_skipped(c, list[i], o, &fenced);
     pthread_mutex_lock(&c->lock);
     note_fenced_locked(c, fenced);
     pthread_mutex_unlock(&c->lock);
     return rc;
 }
 
-void clients_on_installed(struct clients *c, struct store *store)
+static int read_outcomes(const struct clients *c, struct store *store, struct store_outcomes **out)
 {
     struct store_reader *r = NULL;
     int rc = store_reader_new(store, &r);
     if (rc == 0)
         rc = store_read_begin(r);
     if (rc == 0) {
-        rc = settle_all(c, r);
+        rc = store_outcomes_read(r, c->node_id, out);
         store_read_end(r);
     }
     store_reader_free(r);
+    return rc;
+}
+
+void clients_on_installed(struct clients *c, struct store *store)
+{
+    struct store_outcomes *o = NULL;
+    int rc = read_outcomes(c, store, &o);
+    if (rc == 0)
+        rc = settle_all(c, o);
+    store_outcomes_free(o);
     if (rc < 0)
         log_event(LOG_WARN, "event=outcomes_unread error=%d", rc);
     c->wake(c->wake_context);

@@ -263,9 +263,11 @@ static enum session_verdict outcome_of(uint64_t node, uint64_t epoch, uint64_t s
     enum session_verdict verdict;
     cr_assert_eq(store_read_begin(f.reader), 0);
     cr_assert_eq(store_read_slot(f.reader), f.slot);
-    int rc = store_session_outcome(f.reader, node, epoch, sequence, &verdict, outcome);
-    cr_assert_eq(rc, 0);
+    struct store_outcomes *outcomes;
+    cr_assert_eq(store_outcomes_read(f.reader, node, &outcomes), 0);
     store_read_end(f.reader);
+    cr_assert_eq(store_outcome_of(outcomes, epoch, sequence, &verdict, outcome), 0);
+    store_outcomes_free(outcomes);
     return verdict;
 }
 
@@ -334,6 +336,8 @@ Test(apply_member, an_ended_session_is_fenced_and_its_answers_stay_until_it_open
     cr_expect_eq(o.attr.ino, ino);
     cr_expect_eq(outcome_of(1, 1, 2, &o), SESSION_FENCED, "nothing applies any more");
     store_fixture_session(&f, 1, 1);
+    cr_expect_eq(f.epoch, 1, "an open from before comes again");
+    store_fixture_session_after(&f, 1, 1, 1);
     cr_expect_eq(f.epoch, 2, "the same life");
     cr_expect_eq(op_create(&f, ROOT, "b", 0644, 0).error, 0);
     cr_expect_eq(outcome_of(1, 1, 2, &o), SESSION_FENCED);
