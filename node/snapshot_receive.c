@@ -108,10 +108,14 @@ static void install(struct import *i)
     struct snapshot_receive *r = i->r;
     int rc = r->edges.before_install(r->edges.context, store_import_slot(i->import));
     if (rc < 0) {
-        thread_fail(r, "note the install of a snapshot", rc, true);
+        thread_fail(r, "note the slot", rc, false);
         return;
     }
     rc = store_import_install(r->edges.store, i->import);
+    if (rc == -EBUSY) { /* the store was not quiet: as if nothing had been received */
+        thread_fail(r, "install", rc, false);
+        return;
+    }
     i->import = NULL;
     if (rc == 0)
         r->edges.after_install(r->edges.context);
@@ -305,8 +309,7 @@ void snapshot_receive_on_gone(struct snapshot_receive *r, uint64_t node, uint64_
 
 static void on_thread_failure(struct snapshot_receive *r, uint64_t now_ns)
 {
-    if (r->failure_is_final)
-        r->edges.on_failure(r->edges.context, r->failure_doing, r->failure);
+    bool is_awaited = r->phase == SNAPSHOT_INSTALLING && !r->failure_is_final;
     char why[160];
     snprintf(why, sizeof why, "%s: %s", r->failure_doing,
              r->failure == -EBADMSG  ? "damaged on the way"
@@ -314,6 +317,10 @@ static void on_thread_failure(struct snapshot_receive *r, uint64_t now_ns)
                                      : strerror(-r->failure));
     bool is_own = r->failure != -EBADMSG && r->failure != -ESTALE;
     fail(r, why, now_ns + (is_own ? SNAPSHOT_PAUSE_NS_OWN : SNAPSHOT_PAUSE_NS));
+    if (r->failure_is_final)
+        r->edges.on_failure(r->edges.context, r->failure_doing, r->failure);
+    else if (is_awaited)
+        r->edges.on_installed(r->edges.context, false);
 }
 
 static void free_work(struct queue_item *list)

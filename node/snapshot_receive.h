@@ -38,7 +38,8 @@ struct snapshot_receive_edges {
     /* It was, and the store is still quiet. From the thread. */
     void (*after_install)(void *context);
     /* It was: the store is of a later slot, durably; or it was not, since the store has come as far
-     * by itself. Either way it need not be quiet any more. */
+     * by itself, or something failed and is tried again later. Either way it need not be quiet any
+     * more. */
     void (*on_installed)(void *context, bool is_installed);
     /* The store can be used no more: stop the node. */
     void (*on_failure)(void *context, const char *doing, int error);

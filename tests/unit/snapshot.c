@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "fs/disk.h"
@@ -59,7 +60,9 @@ static struct snapshot_send *sends[DONORS];
 static struct snapshot_receive *receive;
 static uint32_t wholes, installs, stales, failures;
 static uint64_t noted; /* slot, before the install */
-static int export_error;
+static int export_error, note_error;
+static bool is_checkpointed; /* though the store is to be quiet */
+static struct store_checkpoint *checkpoint;
 
 static void wake(void *context)
 {
@@ -105,6 +108,8 @@ static void on_whole(void *context)
 {
     (void)context;
     wholes++;
+    if (is_checkpointed)
+        cr_assert_eq(store_checkpoint_begin(receiver.store, &checkpoint), 0);
     snapshot_receive_install(receive); /* nobody else uses the store */
 }
 
@@ -112,7 +117,7 @@ static int before_install(void *context, uint64_t slot)
 {
     (void)context;
     noted = slot;
-    return 0;
+    return note_error;
 }
 
 static void after_install(void *context)
@@ -447,6 +452,46 @@ Test(snapshot, a_full_disk_leaves_the_own_state_as_it_is)
     now_ns += SNAPSHOT_PAUSE_NS_OWN;
     want(1);
     expect_state_of(&donors[1]);
+}
+
+/* The store need not be quiet any more, nothing is left of what came, and it is tried again. */
+static void expect_not_installed(int error)
+{
+    cr_expect_eq(wholes, 1);
+    cr_expect_eq(installs, 0);
+    cr_expect_eq(stales, 1, "the store may go on");
+    cr_expect_eq(failures, 0, "the node goes on");
+    cr_expect_not_null(strstr(last_error(), strerror(error)));
+    cr_expect_eq(phase(), SNAPSHOT_NONE);
+    char path[128];
+    snprintf(path, sizeof path, "%s/store.2", receiver.dir);
+    cr_expect_neq(access(path, F_OK), 0);
+}
+
+static void try_again(void)
+{
+    now_ns += SNAPSHOT_PAUSE_NS_OWN;
+    want(1);
+    expect_state_of(&donors[1]);
+}
+
+Test(snapshot, a_slot_that_cannot_be_noted_is_not_installed)
+{
+    note_error = -ENOSPC;
+    want(1);
+    expect_not_installed(ENOSPC);
+    note_error = 0;
+    try_again();
+}
+
+Test(snapshot, a_store_that_is_not_quiet_is_not_replaced)
+{
+    is_checkpointed = true;
+    want(1);
+    expect_not_installed(EBUSY);
+    is_checkpointed = false;
+    cr_assert_eq(store_checkpoint_finish(receiver.store, checkpoint), 0);
+    try_again();
 }
 
 Test(snapshot, an_export_that_fails_is_told)
