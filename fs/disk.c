@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 int (*disk_hook)(const char *step, const char *path);
@@ -193,4 +194,15 @@ int disk_sync(int fd, const char *path)
     if (rc)
         return rc;
     return fsync(fd) ? -errno : 0;
+}
+
+int disk_has_room(const char *path, uint64_t size)
+{
+    int rc = before("room", path);
+    if (rc)
+        return rc;
+    struct statvfs disk;
+    if (statvfs(path, &disk))
+        return -errno;
+    return disk.f_bavail < size / disk.f_frsize ? -ENOSPC : 0;
 }

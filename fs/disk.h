@@ -4,6 +4,7 @@
 #define FS_DISK_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* @bytes become the beginning of @path, which exists. Not synced. */
 int disk_overwrite(const char *path, const void *bytes, size_t size);
@@ -22,6 +23,8 @@ int disk_remove_env(const char *path);
 int disk_create(const char *path, int *fd);
 int disk_append(int fd, const char *path, const void *bytes, size_t size);
 int disk_sync(int fd, const char *path);
+/* -ENOSPC: the disk of @path has less than @size bytes left for who is not root. */
+int disk_has_room(const char *path, uint64_t size);
 
 /* For tests: called before each step that changes the disk, with what it is; a non-zero result is
  * returned instead of doing it. Set while no store is open. */

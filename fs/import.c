@@ -28,6 +28,9 @@ enum {
 #define META_MAGIC UINT32_C(0xBEEFC0DE)
 /* So the last sync is short, and the log's, on the same disk, are not held up for long. */
 #define SYNC_BYTES (32 * MIB)
+/* What comes, however much it is, leaves that to the disk, or the own log and store, which go on
+ * meanwhile, would be the ones that find it full, and stop the node. */
+#define ROOM_LEFT (256 * MIB)
 
 struct store_import {
     struct store *s;
@@ -135,7 +138,9 @@ void store_import_abort(struct store_import *i)
 int store_import_write(struct store_import *i, const void *bytes, size_t size)
 {
     ASSERT(i->fd >= 0);
-    int rc = disk_append(i->fd, i->path, bytes, size);
+    int rc = disk_has_room(i->s->state_dir, ROOM_LEFT + size);
+    if (rc == 0)
+        rc = disk_append(i->fd, i->path, bytes, size);
     i->unsynced += size;
     if (rc || i->unsynced < SYNC_BYTES)
         return rc;

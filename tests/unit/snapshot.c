@@ -433,25 +433,52 @@ Test(snapshot, the_hash_of_all_bytes_is_checked)
     cr_expect_str_eq(last_error(), "check: damaged on the way");
 }
 
-static int full(const char *step, const char *path)
+static void expect_nothing_left(void)
 {
-    (void)path;
-    return strcmp(step, "append") == 0 ? -ENOSPC : 0;
+    char path[128];
+    snprintf(path, sizeof path, "%s/store.2", receiver.dir);
+    cr_expect_neq(access(path, F_OK), 0);
 }
 
-Test(snapshot, a_full_disk_leaves_the_own_state_as_it_is)
+static void try_again(void)
 {
-    disk_hook = full;
-    want(1);
-    cr_expect_eq(installs, 0);
-    cr_expect_eq(failures, 0, "the node goes on");
-    cr_expect_not_null(strstr(last_error(), strerror(ENOSPC)));
-    cr_expect_eq(store_applied(receiver.store), 0);
-    cr_expect_eq(phase(), SNAPSHOT_NONE);
-    disk_hook = NULL;
     now_ns += SNAPSHOT_PAUSE_NS_OWN;
     want(1);
     expect_state_of(&donors[1]);
+}
+
+static uint32_t writes, is_full_after;
+static const char *full_step;
+
+static int full(const char *step, const char *path)
+{
+    (void)path;
+    writes += strcmp(step, "append") == 0;
+    return strcmp(step, full_step) == 0 && writes >= is_full_after ? -ENOSPC : 0;
+}
+
+Test(snapshot, a_disk_that_gets_full_leaves_the_own_state_as_it_is)
+{
+    static const struct {
+        const char *step;
+        uint32_t after;
+    } cases[] = {{"append", 1}, {"append", 9}, {"room", 0}, {"room", 5}, {"sync", 20}};
+    disk_hook = full;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        full_step = cases[i].step;
+        is_full_after = cases[i].after;
+        writes = 0;
+        want(1);
+        cr_expect_eq(installs, 0);
+        cr_expect_eq(failures, 0, "the node goes on");
+        cr_expect_not_null(strstr(last_error(), strerror(ENOSPC)));
+        cr_expect_eq(store_applied(receiver.store), 0);
+        cr_expect_eq(phase(), SNAPSHOT_NONE);
+        expect_nothing_left();
+        now_ns += SNAPSHOT_PAUSE_NS_OWN;
+    }
+    disk_hook = NULL;
+    try_again();
 }
 
 /* The store need not be quiet any more, nothing is left of what came, and it is tried again. */
@@ -463,16 +490,7 @@ static void expect_not_installed(int error)
     cr_expect_eq(failures, 0, "the node goes on");
     cr_expect_not_null(strstr(last_error(), strerror(error)));
     cr_expect_eq(phase(), SNAPSHOT_NONE);
-    char path[128];
-    snprintf(path, sizeof path, "%s/store.2", receiver.dir);
-    cr_expect_neq(access(path, F_OK), 0);
-}
-
-static void try_again(void)
-{
-    now_ns += SNAPSHOT_PAUSE_NS_OWN;
-    want(1);
-    expect_state_of(&donors[1]);
+    expect_nothing_left();
 }
 
 Test(snapshot, a_slot_that_cannot_be_noted_is_not_installed)

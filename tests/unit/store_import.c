@@ -271,6 +271,13 @@ Test(store_import, waits_for_a_checkpoint_under_way)
     store_copy_free(&copy);
 }
 
+Test(store_import, what_room_there_is_is_known)
+{
+    cr_expect_eq(disk_has_room(f.dir, 1), 0);
+    cr_expect_eq(disk_has_room(f.dir, UINT64_MAX), -ENOSPC);
+    cr_expect_eq(disk_has_room("/nowhere/at/all", 1), -ENOENT);
+}
+
 Test(store_import, what_one_left_behind_is_removed_by_the_next_open)
 {
     char path[256];
