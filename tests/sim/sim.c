@@ -3,7 +3,8 @@
  *   sim                                  the seeds that once found a bug, then a default sweep
  *   sim --seed X [--count N]             N histories from seed X on
  *   sim --seconds S [--seed X]           as many as fit
- *   sim --profile swarm|crash|network|lease|delay|burst|members|snapshots|reads
+ *   sim --profile swarm|dense|crash|network|lease|delay|burst|members|snapshots|
+ *                 reads
  *   sim --seed X --trace                 one history, with its last events
  */
 #include <getopt.h>
@@ -60,7 +61,7 @@ static const struct profile profiles[] = {
     {"crash", 1 << CRASH | 1 << CRASH_ALL | 1 << SLOW_DISK, true, 150 * NS_PER_MS},
     {"network", 1 << CUT_ONE_WAY | 1 << ISOLATE | 1 << PARTITION | 1 << HAND_OVER, true,
      200 * NS_PER_MS},
-    {"swarm", (1 << FAULTS) - 1, false, 150 * NS_PER_MS},
+    {"dense", (1 << FAULTS) - 1, false, 150 * NS_PER_MS},
     {"lease", 1 << PAUSE | 1 << ISOLATE | 1 << CRASH | 1 << HAND_OVER | 1 << RESTART_AND_CUT, true,
      250 * NS_PER_MS},
     {"delay", 1 << ISOLATE | 1 << HAND_OVER | 1 << PAUSE | 1 << CRASH, true, 250 * NS_PER_MS},

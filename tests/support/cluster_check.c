@@ -3,14 +3,14 @@
 
 #include "tests/support/cluster_internal.h"
 
-static struct slot_record *record_of(struct cluster *c, uint64_t slot)
+struct slot_record *check_record(struct cluster *c, uint64_t slot)
 {
     while (c->slots.count <= slot)
         vector_push(&c->slots, (struct slot_record){0});
     return &c->slots.at[slot];
 }
 
-static bool is_same_command(const struct command *a, const struct command *b)
+bool check_is_same(const struct command *a, const struct command *b)
 {
     return a->node == b->node && a->epoch == b->epoch && a->sequence == b->sequence &&
            a->size == b->size && (a->size == 0 || memcmp(a->bytes, b->bytes, a->size) == 0);
@@ -22,7 +22,7 @@ static uint64_t op_of(const struct command *c)
 }
 
 /* The voters that govern @slot, as the state machine's history has them. */
-static uint32_t governing(const struct cluster *c, uint64_t slot)
+uint32_t check_governing(const struct cluster *c, uint64_t slot)
 {
     size_t i = c->governing.count - 1;
     while (c->governing.at[i].from > slot)
@@ -33,11 +33,12 @@ static uint32_t governing(const struct cluster *c, uint64_t slot)
 /* Who says that it accepted what, to the leader of that ballot. */
 void check_delivered(struct cluster *c, struct sim_node *n, uint32_t from, const struct message *m)
 {
+    observe_delivered(c, n, from, m);
     if (m->kind != MESSAGE_P2B || m->p2b.asked.leader != n->id ||
         ballot_cmp(m->p2b.asked, m->p2b.promised) != 0)
         return;
     for (uint32_t i = 0; i < m->p2b.count; i++) {
-        struct tally *tallies = record_of(c, m->p2b.slots[i])->tallies, *t = &tallies[0];
+        struct tally *tallies = check_record(c, m->p2b.slots[i])->tallies, *t = &tallies[0];
         for (uint32_t k = 0; k < TALLIES; k++) { /* the same ballot's, else the lowest's place */
             if (ballot_cmp(tallies[k].ballot, m->p2b.asked) == 0) {
                 t = &tallies[k];
@@ -55,8 +56,8 @@ void check_delivered(struct cluster *c, struct sim_node *n, uint32_t from, const
 /* Whoever decides first has heard of a majority of the voters that govern the slot. */
 static void check_quorum(struct cluster *c, const struct sim_node *n, uint64_t slot)
 {
-    const struct tally *tallies = record_of(c, slot)->tallies;
-    uint32_t voters = governing(c, slot);
+    const struct tally *tallies = check_record(c, slot)->tallies;
+    uint32_t voters = check_governing(c, slot);
     for (uint32_t k = 0; k < TALLIES; k++) {
         if (!ballot_is_bottom(tallies[k].ballot) &&
             configuration_is_majority(tallies[k].nodes, voters))
@@ -80,7 +81,7 @@ static void check_holders(struct cluster *c, const struct sim_node *n, const str
         if (v.lease.until_ns <= node_clock_ns(c, m) || v.lease.bound >= p->slot)
             continue;
         const struct command *held = node_pending(m, p->slot);
-        if (!held || !is_same_command(held, p->command))
+        if (!held || !check_is_same(held, p->command))
             cluster_fail(c,
                          "read lease: node %u decides slot %" PRIu64
                          ", which node %u with a lease does not have pending",
@@ -99,6 +100,8 @@ static void check_serving(struct cluster *c, const struct sim_node *n)
     if (v.serving_until_ns > node_clock_ns(c, n) && v.decided < c->decided_max)
         cluster_fail(c, "lease: node %u serves reads at slot %" PRIu64 ", %" PRIu64 " is decided",
                      n->index, v.decided, c->decided_max);
+    if (v.serving_until_ns > node_clock_ns(c, n))
+        observe_serving(c, n, &v);
 }
 
 /* R1: at most one command is decided for a slot; and each node hands on every slot once, in order.
@@ -109,14 +112,15 @@ void check_decision(struct cluster *c, struct sim_node *n, const struct pvalue *
         cluster_fail(c, "order: node %u decides slot %" PRIu64 " after %" PRIu64, n->index, p->slot,
                      n->decided_seen);
     n->decided_seen = p->slot;
-    struct slot_record *r = record_of(c, p->slot);
+    struct slot_record *r = check_record(c, p->slot);
     if (!r->decided.command) {
         r->decided = *p;
         command_ref(p->command);
         check_quorum(c, n, p->slot);
         check_holders(c, n, p);
+        observe_decision(c, n, p->slot);
     }
-    if (!is_same_command(r->decided.command, p->command) || r->decided.time_ns != p->time_ns)
+    if (!check_is_same(r->decided.command, p->command) || r->decided.time_ns != p->time_ns)
         cluster_fail(c,
                      "R1: slot %" PRIu64 " decided twice: op %" PRIu64 " and, by node %u, %" PRIu64,
                      p->slot, op_of(r->decided.command), n->index, op_of(p->command));
@@ -127,12 +131,19 @@ void check_decision(struct cluster *c, struct sim_node *n, const struct pvalue *
     }
 }
 
-/* The history of who governs, for check_quorum(). */
+/* The history of who governs, for check_quorum(). A change waits for a window, and for the one
+ * before. */
 static void remember_governing(struct cluster *c, const struct machine *m)
 {
     struct configuration configuration = membership_configuration(&m->membership);
-    if (configuration.from <= c->governing.at[c->governing.count - 1].from)
+    uint64_t before = c->governing.at[c->governing.count - 1].from;
+    if (configuration.from == before)
         return;
+    if (configuration.from != m->applied + WINDOW || m->applied < before)
+        cluster_fail(c,
+                     "R5: slot %" PRIu64 " changes the voters from slot %" PRIu64
+                     " on, the change before from %" PRIu64 " on",
+                     m->applied, configuration.from, before);
     struct governing g = {.from = configuration.from};
     for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
         if (configuration.voters >> i & 1)
@@ -158,7 +169,7 @@ static void check_not_expired(struct cluster *c, const struct pvalue *p)
 void check_applied(struct cluster *c, struct sim_node *n, const struct pvalue *p,
                    struct machine_result r)
 {
-    struct slot_record *record = record_of(c, p->slot);
+    struct slot_record *record = check_record(c, p->slot);
     if (record->is_applied) {
         if (record->hash != n->machine.hash)
             cluster_fail(c, "prefix: node %u differs after slot %" PRIu64, n->index, p->slot);
@@ -202,7 +213,7 @@ void check_step(struct cluster *c, struct sim_node *n)
 /* What is said of promises and votes must survive a crash: remember it. */
 void check_message(struct cluster *c, struct sim_node *n, const struct message *m)
 {
-    (void)c;
+    observe_sent(c, n, m);
     if (m->kind == MESSAGE_P1B && ballot_cmp(m->p1b.promised, n->promised_sent) > 0)
         n->promised_sent = m->p1b.promised;
     if (m->kind == MESSAGE_P1A && ballot_cmp(m->p1a.ballot, n->promised_sent) > 0)

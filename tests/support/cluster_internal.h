@@ -137,6 +137,15 @@ struct sim_node {
     struct ballot promised_seen;
     VECTOR(struct ballot) voted; /* by slot */
     uint64_t decided_seen;
+
+    /* see cluster_observer.c */
+    struct ballot scouted;
+    uint32_t reported;      /* mask of indexes: whose last page for `scouted` has come */
+    struct ballot led_by;   /* of the p2as that have come: the highest */
+    struct ballot released; /* whose RELEASE came last */
+    struct ballot bound_to; /* the leader lease it gave last, by its own clock */
+    uint64_t bound_until_ns;
+    uint64_t beat_sent_ns, beat_ns; /* the last heartbeat: its leader's clock, the own one */
 };
 
 enum { TALLIES = 4 };
@@ -147,9 +156,18 @@ struct tally {
     uint32_t nodes; /* mask of indexes */
 };
 
+/* What was proposed for a slot at a ballot. */
+struct proposal {
+    struct ballot ballot;
+    struct command *command; /* NULL: not known */
+    uint32_t voted;          /* mask of indexes */
+};
+
 struct slot_record {
     struct tally tallies[TALLIES];
-    struct pvalue decided; /* command NULL: not yet */
+    struct proposal proposals[TALLIES];
+    struct proposal chosen; /* by a majority's votes, at the lowest ballot */
+    struct pvalue decided;  /* command NULL: not yet */
     bool is_applied;
     uint64_t hash;
 };
@@ -243,6 +261,9 @@ void client_on_installed(struct cluster *c, struct sim_node *n);
 void member_on_tick(struct cluster *c, struct sim_node *n);
 
 /* cluster_check.c: one function per invariant */
+struct slot_record *check_record(struct cluster *c, uint64_t slot); /* until another is new */
+bool check_is_same(const struct command *a, const struct command *b);
+uint32_t check_governing(const struct cluster *c, uint64_t slot); /* mask of indexes */
 void check_decision(struct cluster *c, struct sim_node *n, const struct pvalue *p);
 void check_applied(struct cluster *c, struct sim_node *n, const struct pvalue *p,
                    struct machine_result r);
@@ -250,5 +271,14 @@ void check_step(struct cluster *c, struct sim_node *n);
 void check_delivered(struct cluster *c, struct sim_node *n, uint32_t from, const struct message *m);
 void check_message(struct cluster *c, struct sim_node *n, const struct message *m);
 void check_recovered(struct cluster *c, struct sim_node *n, const struct paxos_recovered *r);
+
+/* cluster_observer.c */
+void observe_sent(struct cluster *c, struct sim_node *n, const struct message *m);
+void observe_delivered(struct cluster *c, struct sim_node *n, uint32_t from,
+                       const struct message *m);
+void observe_persist(struct cluster *c, const struct sim_node *n, const struct persist *p);
+void observe_serving(struct cluster *c, const struct sim_node *n, const struct paxos_view *v);
+void observe_decision(struct cluster *c, const struct sim_node *n, uint64_t slot);
+void observer_forget(struct slot_record *r);
 
 #endif

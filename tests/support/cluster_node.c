@@ -64,6 +64,7 @@ static void persist(struct cluster *c, struct sim_node *n, const struct persist 
 {
     if (p->number != n->log.count - n->life_base + 1)
         cluster_fail(c, "log: node %u numbers a PERSIST %" PRIu64, n->index, p->number);
+    observe_persist(c, n, p);
     vector_push(&n->log, *p);
     if (p->kind != PERSIST_ACCEPT && p->kind != PERSIST_DECISION)
         return;

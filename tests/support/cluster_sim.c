@@ -394,6 +394,7 @@ void cluster_free(struct cluster *c)
     for (size_t i = 0; i < c->slots.count; i++) {
         if (c->slots.at[i].decided.command)
             command_unref(c->slots.at[i].decided.command);
+        observer_forget(&c->slots.at[i]);
     }
     for (size_t i = 0; i < c->trace.count; i++)
         free(c->trace.at[i]);
