@@ -202,13 +202,13 @@ static void adopt(struct node *n, const struct membership *next)
 {
     uint32_t seat = membership_seat(next, n->config.node_id);
     struct transport_member members[MEMBERS_MAX];
+    if (seat == MEMBERS_MAX)
+        members_leave(n); /* who leads hands over, to the members as they were */
     /* First, while what hears of connections that end still knows whose they are. */
     members_for_transport(next, members);
     transport_set_members(n->transport, members);
-    if (seat == MEMBERS_MAX) {
-        members_leave(n);
+    if (seat == MEMBERS_MAX)
         return;
-    }
     if (next->from != n->membership.from)
         log_event(LOG_INFO, "event=voters_changed from=%llu version=%llu",
                   (unsigned long long)next->from, (unsigned long long)next->version);

@@ -115,12 +115,16 @@ static const char *why_it_ends(const struct transport *t, uint32_t index,
     return NULL;
 }
 
-/* All of a seat's, also such as are on their way out. */
+/* All of a seat's, also such as are on their way out. What was said until now still leaves: it may
+ * be what a successor waits for. */
 static void end_connections(struct transport *t, uint32_t index, const char *reason)
 {
-    for (struct connection *c = t->connections; c && !t->closing; c = c->next)
-        if (c->index == index)
-            transport_end(t, c, reason);
+    for (struct connection *c = t->connections; c && !t->closing; c = c->next) {
+        if (c->index != index)
+            continue;
+        connection_flush(c);
+        transport_end(t, c, reason);
+    }
 }
 
 static void forget_relay(struct transport *t, uint32_t relay)

@@ -484,6 +484,18 @@ Test(transport, another_node_in_a_seat_does_not_get_what_was_for_the_former)
     cr_expect_eq(net.nodes[1].received[0], 1);
 }
 
+Test(transport, what_was_said_before_a_member_goes_still_leaves)
+{
+    open_all(2);
+    TURN_UNTIL(all_up());
+    struct peer_message m = numbered(1);
+    net_send(&net, 0, 2, &m);
+    net_seat(&net, 1, MEMBERS_MAX);
+    net_set_members(&net, 0);
+    TURN_UNTIL(net.nodes[1].received[0] == 1);
+    cr_expect_eq(net.nodes[0].connected, 0);
+}
+
 Test(transport, a_name_that_another_node_has_now_lets_the_former_in_no_more)
 {
     open_all(2);
