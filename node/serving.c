@@ -229,6 +229,8 @@ static void drain_progress(struct node *n)
     uint64_t applied = min_u64(stored, driver_logged(n->driver));
     if (moved)
         reads_on_applied(&n->reads, stored);
+    if (n->is_installing)
+        return; /* what comes may hold changes of the members that the core has yet to hear of */
     members_follow(n); /* after what is stored was looked at: never of an older slot */
     if (applied == n->applied_seen && checkpointed == n->checkpointed_seen)
         return;
