@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 #include "base/assert.h"
+#include "fs/damage.h"
 #include "fs/record.h"
 #include "fs/stale.h"
 
@@ -138,14 +139,35 @@ static int look(const struct store *s, MDB_txn *txn, uint64_t data, uint64_t ind
     return rc;
 }
 
+/* The bytes are those that were written. 0 or -EBADMSG. */
+static int check_bytes(const struct store *s, uint64_t data, uint64_t index,
+                       const struct stored *stored)
+{
+    if (chunk_is_sound(value_of(stored)))
+        return 0;
+    uint8_t key[CHUNK_KEY_SIZE];
+    chunk_key(key, data, index);
+    return damage_note(s, DB_CHUNKS, record_val(key, sizeof key));
+}
+
 int chunk_read(const struct store *s, MDB_txn *txn, uint64_t data, uint64_t index,
                const uint8_t **bytes, size_t *size)
 {
     struct stored stored;
     int rc = look(s, txn, data, index, &stored);
-    *size = stored.live;
-    if (stored.live)
+    if (rc == 0 && stored.live)
+        rc = check_bytes(s, data, index, &stored);
+    *size = rc ? 0 : stored.live;
+    if (*size)
         *bytes = stored.bytes;
+    return rc;
+}
+
+int chunk_size(const struct store *s, MDB_txn *txn, uint64_t data, uint64_t index, size_t *size)
+{
+    struct stored stored;
+    int rc = look(s, txn, data, index, &stored);
+    *size = stored.live;
     return rc;
 }
 
@@ -172,11 +194,11 @@ int chunk_next(const struct store *s, MDB_txn *txn, uint64_t data, uint64_t *ind
     int rc = mdb_cursor_open(txn, s->dbis[DB_CHUNKS], &cursor);
     if (rc)
         return store_errno(rc);
-    rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE));
+    rc = record_cursor_get(s, cursor, DB_CHUNKS, &key, &value, MDB_SET_RANGE);
     while (rc == 0) {
         rc = next_step(s, txn, data, key, value, index);
         if (rc == 0)
-            rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_NEXT));
+            rc = record_cursor_get(s, cursor, DB_CHUNKS, &key, &value, MDB_NEXT);
     }
     mdb_cursor_close(cursor);
     if (rc < 0)
@@ -235,6 +257,11 @@ static int edit_store(struct store *s, MDB_val key, const struct edit *e,
     const uint8_t *old = stored->bytes;
     size_t kept = stored->live < e->size ? stored->live : e->size;
     bool is_kept = kept > 0 && (e->from > 0 || e->count < kept);
+    if (is_kept) { /* or what is damaged would get a hash that fits it */
+        int rc = check_bytes(s, e->data, e->index, stored);
+        if (rc)
+            return rc;
+    }
     if (is_kept && !outlives_put(s, e, stored->size)) {
         memcpy(s->scratch->bytes, old, kept);
         old = s->scratch->bytes;
@@ -353,7 +380,7 @@ int chunk_remove(struct store *s, uint64_t data, struct chunk_range *range, uint
     uint8_t start[CHUNK_KEY_SIZE];
     chunk_key(start, data, range->first);
     MDB_val key = record_val(start, sizeof start), value;
-    rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE));
+    rc = record_cursor_get(s, cursor, DB_CHUNKS, &key, &value, MDB_SET_RANGE);
     while (rc == 0) {
         uint8_t copy[CHUNK_KEY_SIZE];
         memcpy(copy, key.mv_data, sizeof copy);
@@ -369,7 +396,7 @@ int chunk_remove(struct store *s, uint64_t data, struct chunk_range *range, uint
         s->deletions_left--;
         rc = remove_at(s, cursor, copy, value, slot, blocks);
         if (rc == 0)
-            rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_NEXT));
+            rc = record_cursor_get(s, cursor, DB_CHUNKS, &key, &value, MDB_NEXT);
     }
     mdb_cursor_close(cursor);
     if (rc == -ENOENT) {

@@ -21,9 +21,12 @@ enum { CHUNK_HASH_SIZE = 16, CHUNK_HEAD_SIZE = CHUNK_HASH_SIZE + 8, CHUNK_KEY_SI
 /* No file has one with a greater index. */
 #define CHUNK_INDEX_MAX ((uint64_t)INT64_MAX / CHUNK_SIZE)
 
-/* From a reader's snapshot or the batch: the stored bytes; *@size is 0 for a hole. 0 or -errno. */
+/* From a reader's snapshot or the batch: the stored bytes, which were compared with their hash
+ * (some 3 us for a whole chunk); *@size is 0 for a hole. 0, -EBADMSG, -errno. */
 int chunk_read(const struct store *s, MDB_txn *txn, uint64_t data, uint64_t index,
                const uint8_t **bytes, size_t *size);
+/* Only how many they are. */
+int chunk_size(const struct store *s, MDB_txn *txn, uint64_t data, uint64_t index, size_t *size);
 /* The first chunk with an index >= @index that is stored. 0, -ENOENT, -errno. */
 int chunk_next(const struct store *s, MDB_txn *txn, uint64_t data, uint64_t *index, size_t *size);
 
@@ -33,6 +36,8 @@ int chunk_next(const struct store *s, MDB_txn *txn, uint64_t data, uint64_t *ind
 /* Bytes @offset.. of the file become @bytes, or zeroes if that is NULL (stored, not a hole). */
 int chunk_write(struct store *s, uint64_t data, uint64_t offset, const void *bytes, uint64_t size,
                 uint64_t *blocks);
+/* By how much chunk_write() would grow the space (fs/space.h). */
+int chunk_growth(struct store *s, uint64_t data, uint64_t offset, uint64_t size, uint64_t *growth);
 struct chunk_range {
     uint64_t first, last; /* empty where first > last */
 };

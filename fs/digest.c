@@ -8,7 +8,9 @@
 #include "base/assert.h"
 #include "base/cursor.h"
 #include "fs/chunk.h"
+#include "fs/damage.h"
 #include "fs/members.h"
+#include "fs/record.h"
 #include "fs/sessions.h"
 
 enum { TERM_BUFFER_SIZE = 1024 };
@@ -64,10 +66,10 @@ static int sum_db(const struct store *s, MDB_txn *txn, enum db db, uint64_t sum[
     if (rc)
         return store_errno(rc);
     MDB_val key, value;
-    while ((rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+    while ((rc = record_cursor_get(s, cursor, db, &key, &value, MDB_NEXT)) == 0) {
         if (db == DB_CHUNKS && !chunk_is_sound(value)) {
             mdb_cursor_close(cursor);
-            return -EBADMSG;
+            return damage_note(s, db, key);
         }
         if (db != DB_SESSIONS || key.mv_size == SESSION_KEY_SIZE)
             digest_add(sum, digest_term(db, key, value));
@@ -75,7 +77,7 @@ static int sum_db(const struct store *s, MDB_txn *txn, enum db db, uint64_t sum[
             digest_add(sum, digest_term(DB_META, key, value));
     }
     mdb_cursor_close(cursor);
-    return rc == MDB_NOTFOUND ? 0 : store_errno(rc);
+    return rc == -ENOENT ? 0 : rc;
 }
 
 int digest_sum(const struct store *s, MDB_txn *txn, uint64_t sum[2])

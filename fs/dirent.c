@@ -123,18 +123,18 @@ int dirent_walk(const struct store *s, MDB_txn *txn, uint64_t parent, uint64_t c
     record_key_u64(start, parent);
     record_key_u64(start + 8, cookie + 1);
     MDB_val key = record_val(start, sizeof start), value;
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    rc = record_cursor_get(s, cursor, DB_COOKIES, &key, &value, MDB_SET_RANGE);
     int step = 0;
     while (rc == 0) {
         step = walk_step(key, value, parent, each, context);
         if (step)
             break;
-        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+        rc = record_cursor_get(s, cursor, DB_COOKIES, &key, &value, MDB_NEXT);
     }
     mdb_cursor_close(cursor);
     if (step < 0)
         return step;
-    return rc == MDB_NOTFOUND ? 0 : store_errno(rc);
+    return rc == -ENOENT ? 0 : rc;
 }
 
 static int found_one(void *context, const struct dirent *d, const char *name, size_t size)

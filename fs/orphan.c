@@ -240,10 +240,10 @@ static int orphan_next(const struct store *s, MDB_txn *txn, enum kind kind, uint
         return store_errno(rc);
     uint8_t bytes[KEY_SIZE];
     MDB_val key = orphan_key(bytes, kind, *number);
-    rc = mdb_cursor_get(cursor, &key, value, MDB_SET_RANGE);
+    rc = record_cursor_get(s, cursor, DB_ORPHANS, &key, value, MDB_SET_RANGE);
     mdb_cursor_close(cursor);
     if (rc)
-        return store_errno(rc);
+        return rc;
     const uint8_t *found = key.mv_data;
     if (key.mv_size != KEY_SIZE)
         return -EBADMSG;

@@ -201,9 +201,8 @@ static int64_t seek_hole(struct store_reader *r, const struct inode *inode, uint
 {
     uint64_t end = inode->attr.size;
     for (uint64_t index = offset / CHUNK_SIZE; index <= (end - 1) / CHUNK_SIZE; index++) {
-        const uint8_t *bytes;
         size_t size;
-        int rc = chunk_read(r->s, r->txn, inode->data, index, &bytes, &size);
+        int rc = chunk_size(r->s, r->txn, inode->data, index, &size);
         if (rc)
             return rc;
         uint64_t hole = index * CHUNK_SIZE + size;

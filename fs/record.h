@@ -1,8 +1,13 @@
 /* fs/record.h: the only place where replicated records change, so that the digest changes with
  * them.
  *
+ * Each ends with a check, 8 bytes: half of its term, which is there anyway (fs/digest.h). It is
+ * added and compared here and nowhere else; no value that is given or got has it. LMDB itself keeps
+ * none: a page is whatever the disk gave.
+ *
  * 0 or -errno; -EIO: the store contradicts itself (a record thought absent is there, or the
- * reverse). Values that are got are views: of the map, or of the open batch until its next change.
+ * reverse); -EBADMSG: a record is not what was written, and is noted as damaged. Values that are
+ * got are views: of the map, or of the open batch until its next change.
  */
 #ifndef FS_RECORD_H
 #define FS_RECORD_H
@@ -32,6 +37,9 @@ static inline uint64_t record_key_read_u64(const void *bytes)
 
 /* 0, -ENOENT, -errno. @txn: the batch's, or a reader's. */
 int record_get(const struct store *s, MDB_txn *txn, enum db db, MDB_val key, MDB_val *value);
+/* As mdb_cursor_get(). 0, -ENOENT, -errno. */
+int record_cursor_get(const struct store *s, MDB_cursor *cursor, enum db db, MDB_val *key,
+                      MDB_val *value, MDB_cursor_op op);
 /* The greatest key, in the batch. 0, -ENOENT, -errno. */
 int record_last_key(const struct store *s, enum db db, MDB_val *key);
 /* A record that is not there yet. */
@@ -51,5 +59,7 @@ int record_remove_at(struct store *s, enum db db, MDB_cursor *cursor, MDB_val ke
 int record_reserve(struct store *s, enum db db, MDB_val key, size_t size, bool is_last,
                    const struct term *old, void **room);
 void record_reserved(struct store *s, enum db db, MDB_val key, MDB_val value);
+/* The one record that holds the digest's sum, and so is not in it. */
+int record_put_unsummed(struct store *s, enum db db, MDB_val key, MDB_val value);
 
 #endif

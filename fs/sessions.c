@@ -13,7 +13,7 @@ int sessions_read(const struct store *s, MDB_txn *txn, struct session_table *tab
     if (rc)
         return store_errno(rc);
     MDB_val key, value;
-    while ((rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_NEXT))) == 0) {
+    while ((rc = record_cursor_get(s, cursor, DB_SESSIONS, &key, &value, MDB_NEXT)) == 0) {
         if (key.mv_size != SESSION_KEY_SIZE)
             continue;
         rc = session_decode(table, value.mv_data, value.mv_size);

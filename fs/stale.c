@@ -75,7 +75,7 @@ static int stale_walk(const struct store *s, MDB_txn *txn, uint64_t data, uint64
         return store_errno(rc);
     uint8_t start[KEY_SIZE];
     MDB_val key = stale_key(start, data, slot), value;
-    rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE));
+    rc = record_cursor_get(s, cursor, DB_STALE, &key, &value, MDB_SET_RANGE);
     while (rc == 0) {
         struct stale t;
         rc = stale_decode(key, value, &t);
@@ -84,7 +84,7 @@ static int stale_walk(const struct store *s, MDB_txn *txn, uint64_t data, uint64
         if (rc == 0)
             rc = each(context, &t);
         if (rc == 0)
-            rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_NEXT));
+            rc = record_cursor_get(s, cursor, DB_STALE, &key, &value, MDB_NEXT);
     }
     mdb_cursor_close(cursor);
     return rc == -ENOENT ? 0 : rc;
@@ -171,7 +171,7 @@ static int stale_first(struct store *s, struct stale *t)
     if (rc)
         return store_errno(rc);
     MDB_val key, value;
-    rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_FIRST));
+    rc = record_cursor_get(s, cursor, DB_STALE, &key, &value, MDB_FIRST);
     if (rc == 0)
         rc = stale_decode(key, value, t);
     mdb_cursor_close(cursor);

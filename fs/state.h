@@ -34,6 +34,7 @@ enum { SLOT_DELETIONS_MAX = 1024 };
 
 struct inode_cache;
 struct chunk_scratch;
+struct damage;
 struct store_reader;
 
 /* Copies of an environment that are being written (store_export). */
@@ -62,6 +63,7 @@ struct store {
     bool membership_changed;      /* ... it is not what is published */
     struct inode_cache *inodes;
     struct chunk_scratch *scratch;
+    struct damage *damage; /* any thread */
 
     _Atomic uint64_t applied, time_ns, checkpointed; /* committed; any thread */
 

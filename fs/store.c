@@ -14,6 +14,7 @@
 #include "base/assert.h"
 #include "fs/checkpoint.h"
 #include "fs/chunk.h"
+#include "fs/damage.h"
 #include "fs/digest.h"
 #include "fs/dirent.h"
 #include "fs/disk.h"
@@ -65,7 +66,7 @@ static int meta_store(struct store *s)
     meta_encode(&s->meta, bytes);
     MDB_val key = record_val(meta_key, sizeof meta_key - 1),
             value = record_val(bytes, sizeof bytes);
-    return store_errno(mdb_put(s->txn, s->dbis[DB_META], &key, &value, 0));
+    return record_put_unsummed(s, DB_META, key, value);
 }
 
 int store_begin(struct store *s)
@@ -322,8 +323,9 @@ struct store *store_new(const char *state_dir)
     s->inodes = inode_cache_new();
     s->scratch = chunk_scratch_new();
     s->exports = calloc(1, sizeof *s->exports);
+    s->damage = damage_new();
     s->deletions_max = SLOT_DELETIONS_MAX;
-    if (s->state_dir && s->sessions && s->inodes && s->scratch && s->exports)
+    if (s->state_dir && s->sessions && s->inodes && s->scratch && s->exports && s->damage)
         return s;
     store_close(s);
     return NULL;
@@ -374,6 +376,7 @@ void store_close(struct store *s)
     inode_cache_free(s->inodes);
     chunk_scratch_free(s->scratch);
     free(s->exports);
+    damage_free(s->damage);
     free(s->sessions);
     free(s->state_dir);
     pthread_mutex_destroy(&s->lock);

@@ -34,14 +34,14 @@ int xattr_walk(const struct store *s, MDB_txn *txn, uint64_t ino,
         return store_errno(rc);
     uint8_t start[KEY_SIZE_MAX];
     MDB_val key = xattr_key(start, ino, NULL, 0), value;
-    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    rc = record_cursor_get(s, cursor, DB_XATTRS, &key, &value, MDB_SET_RANGE);
     while (rc == 0 && record_key_read_u64(key.mv_data) == ino) {
         if (each(context, (const char *)key.mv_data + 8, key.mv_size - 8))
             break;
-        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+        rc = record_cursor_get(s, cursor, DB_XATTRS, &key, &value, MDB_NEXT);
     }
     mdb_cursor_close(cursor);
-    return rc == MDB_NOTFOUND ? 0 : store_errno(rc);
+    return rc == -ENOENT ? 0 : rc;
 }
 
 int xattr_set(struct store *s, struct inode *inode, const char *name, size_t name_size,
@@ -82,7 +82,7 @@ int xattr_remove_some(struct store *s, struct inode *inode)
         return store_errno(rc);
     uint8_t start[KEY_SIZE_MAX];
     MDB_val key = xattr_key(start, inode->attr.ino, NULL, 0), value;
-    rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE));
+    rc = record_cursor_get(s, cursor, DB_XATTRS, &key, &value, MDB_SET_RANGE);
     while (rc == 0 && inode->xattr_count > 0 && s->deletions_left > 0) {
         if (record_key_read_u64(key.mv_data) != inode->attr.ino) {
             rc = -EBADMSG; /* the count says that there are more */
@@ -93,7 +93,7 @@ int xattr_remove_some(struct store *s, struct inode *inode)
         inode->xattr_bytes -= (uint32_t)(key.mv_size - 8 + value.mv_size);
         rc = record_remove_at(s, DB_XATTRS, cursor, key, value);
         if (rc == 0)
-            rc = store_errno(mdb_cursor_get(cursor, &key, &value, MDB_NEXT));
+            rc = record_cursor_get(s, cursor, DB_XATTRS, &key, &value, MDB_NEXT);
     }
     mdb_cursor_close(cursor);
     return rc == -ENOENT ? 0 : rc;
