@@ -247,6 +247,31 @@ Test(leader, proposes_only_where_a_majority_of_those_who_govern_has_promised)
     cr_expect_eq(l->slot_in, FROM + 1, "and on until it governs");
 }
 
+/* Seen red with mutants/late-report-lost. */
+Test(leader, proposes_again_what_new_voters_report_late_before_anything_new)
+{
+    struct outbox *o = fixture_outbox(6);
+    struct leader *l = changing(5, FROM - 1, o);
+    configuration.voters = 0x39; /* this node stays one */
+    struct pvalue reported = fixture_pvalue((struct ballot){2, 1}, FROM + 1, 3);
+    pvalue_table_put(&proposals, &reported);
+    leader_on_report(l, 0, FROM + 1);
+    for (uint32_t i = 3; i < 6; i++)
+        wall_heard(&l->wall, i, 7, 1000);
+    requests_submit(&requests, fixture_command(9));
+    struct leader_view v = view(5);
+    v.promised = 0x3b;
+    leader_flush(l, &v, &requests, o);
+    const struct pvalue *first = pvalue_table_get(&proposals, FROM);
+    const struct pvalue *second = pvalue_table_get(&proposals, FROM + 1);
+    const struct pvalue *third = pvalue_table_get(&proposals, FROM + 2);
+    cr_assert(first && second && third);
+    cr_expect(command_is_noop(first->command));
+    cr_expect_eq(second->command, reported.command);
+    cr_expect_eq(ballot_cmp(second->ballot, own), 0);
+    cr_expect_eq(third->command, fixture_command(9));
+}
+
 Test(leader, leaves_the_slots_after_it_lost_its_vote_to_another)
 {
     struct outbox *o = fixture_outbox(6);
