@@ -178,6 +178,9 @@ int apply_command(struct apply *a)
         return apply_membership(a);
     case FS_SESSION_EXPIRE:
         return apply_session_expire(a);
+    case FS_SET_CAPACITY:
+        a->s->meta.capacity = a->c->size;
+        return 0;
     case FS_SESSION_OPEN:
         return EINVAL; /* has sequence 0, and is judged before it gets here */
     }

@@ -4,6 +4,7 @@
 
 #include "fs/apply.h"
 #include "fs/record.h"
+#include "fs/space.h"
 #include "fs/xattr.h"
 
 static const char capability[] = "security.capability";
@@ -126,6 +127,11 @@ int apply_setxattr(struct apply *a)
     if (!exists && (c->flags & XATTR_REPLACE))
         return ENODATA;
     rc = check_xattr_room(a, &inode, exists ? c->name_size + (uint32_t)old.mv_size : 0);
+    if (rc)
+        return rc;
+    uint64_t before = exists ? space_of_xattr(c->name_size, old.mv_size) : 0;
+    uint64_t after = space_of_xattr(c->name_size, c->data_size);
+    rc = space_check(&a->s->meta, after > before ? after - before : 0);
     if (rc)
         return rc;
     rc = xattr_set(a->s, &inode, c->name, c->name_size, record_val(c->data, c->data_size));

@@ -4,6 +4,7 @@
 #include "fs/apply.h"
 #include "fs/chunk.h"
 #include "fs/orphan.h"
+#include "fs/space.h"
 #include "fs/stale.h"
 
 static int check_file(const struct inode *inode)
@@ -19,6 +20,18 @@ static bool fits(uint64_t offset, uint64_t size)
     return offset <= FILE_SIZE_MAX && size <= FILE_SIZE_MAX - offset;
 }
 
+/* There is room for @size bytes at @offset. Mostly there is even if nothing were stored there: then
+ * nobody looks. */
+static int check_room(struct apply *a, const struct inode *inode, uint64_t offset, uint64_t size)
+{
+    uint64_t chunks = size / CHUNK_SIZE + 2; /* that it may touch */
+    if (space_check(&a->s->meta, chunks * space_of_chunk(CHUNK_SIZE)) == 0)
+        return 0;
+    uint64_t growth;
+    int rc = chunk_growth(a->s, inode->data, offset, size, &growth);
+    return rc ? rc : space_check(&a->s->meta, growth);
+}
+
 int apply_write(struct apply *a)
 {
     struct inode inode;
@@ -31,6 +44,9 @@ int apply_write(struct apply *a)
     uint64_t size = a->c->data_size;
     if (!fits(offset, size))
         return EFBIG;
+    rc = check_room(a, &inode, offset, size);
+    if (rc)
+        return rc;
     if (size > 0) {
         rc = chunk_write(a->s, inode.data, offset, a->c->data, size, &inode.attr.blocks);
         if (rc == 0)
@@ -101,7 +117,16 @@ static int check_fallocate(const struct fs_command *c)
     return fits(c->offset, c->size) ? 0 : EFBIG;
 }
 
-/* Space is not set aside: what is allocated stays a hole until it is written. */
+/* Could all of it be written? What the file has may lie elsewhere: that counts in its favour. */
+static int check_allocation(const struct apply *a, const struct inode *inode)
+{
+    uint64_t has = inode->attr.blocks * 512, wants = a->c->size;
+    bool is_hole = a->c->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
+    return is_hole || wants <= has ? 0 : space_check(&a->s->meta, wants - has);
+}
+
+/* Space is not set aside: what is allocated stays a hole until it is written. What could not be
+ * written now is refused all the same. */
 int apply_fallocate(struct apply *a)
 {
     struct inode inode;
@@ -114,6 +139,9 @@ int apply_fallocate(struct apply *a)
         return EISDIR;
     if (!inode_is_file(&inode))
         return ENODEV;
+    rc = check_allocation(a, &inode);
+    if (rc)
+        return rc;
 
     uint64_t end = a->c->offset + a->c->size, old = inode.attr.size;
     if (a->c->mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {

@@ -4,6 +4,7 @@
 
 #include "fs/apply.h"
 #include "fs/chunk.h"
+#include "fs/space.h"
 
 enum { DIR_SIZE = 4096 }; /* what ls is used to */
 
@@ -14,6 +15,12 @@ static int check_new(struct apply *a, struct dirent_name *n, struct inode *paren
     if (rc == 0)
         rc = apply_dir(a, a->c->parent, parent);
     return rc ? rc : apply_absent(a, n);
+}
+
+/* There is room for a new object under that name, with so many bytes of its own. */
+static int check_room(const struct apply *a, const struct dirent_name *n, uint64_t size)
+{
+    return space_check(&a->s->meta, SPACE_INODE + space_of_name(n->size) + space_of_chunk(size));
 }
 
 static int add_object(struct apply *a, const struct dirent_name *n, struct inode *parent,
@@ -111,7 +118,9 @@ int apply_create(struct apply *a)
     rc = apply_find(a, &n, &d);
     if (rc == 0)
         return open_existing(a, d.ino);
-    if (rc != ENOENT)
+    if (rc == ENOENT)
+        rc = check_room(a, &n, 0);
+    if (rc)
         return rc;
     struct inode inode = new_inode(a, &parent, S_IFREG | permissions(a->c->mode));
     return add_object(a, &n, &parent, &inode);
@@ -122,6 +131,8 @@ int apply_mkdir(struct apply *a)
     struct dirent_name n;
     struct inode parent;
     int rc = check_new(a, &n, &parent);
+    if (rc == 0)
+        rc = check_room(a, &n, 0);
     if (rc)
         return rc;
     struct inode inode = new_inode(a, &parent, S_IFDIR | permissions(a->c->mode));
@@ -156,6 +167,8 @@ int apply_mknod(struct apply *a)
     int rc = check_node_type(a->c->mode);
     if (rc == 0)
         rc = check_new(a, &n, &parent);
+    if (rc == 0)
+        rc = check_room(a, &n, 0);
     if (rc)
         return rc;
     uint32_t type = a->c->mode & S_IFMT ? a->c->mode & S_IFMT : S_IFREG;
@@ -177,6 +190,8 @@ int apply_symlink(struct apply *a)
     struct dirent_name n;
     struct inode parent;
     int rc = check_new(a, &n, &parent);
+    if (rc == 0)
+        rc = check_room(a, &n, a->c->data_size);
     if (rc)
         return rc;
     struct inode inode = new_inode(a, &parent, S_IFLNK | 0777);
@@ -200,6 +215,9 @@ int apply_link(struct apply *a)
         return ENOENT;
     if (inode.attr.nlink >= LINK_MAX_COUNT)
         return EMLINK;
+    rc = space_check(&a->s->meta, space_of_name(n.size));
+    if (rc)
+        return rc;
     inode.attr.nlink++;
     rc = apply_put_changed(a, &inode);
     if (rc == 0)

@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "fs/apply.h"
+#include "fs/space.h"
 
 /* One end of a rename: a name, and what it stands for. */
 struct end {
@@ -79,6 +80,15 @@ static int check_target(struct apply *a, const struct rename *r)
         return 0;
     int rc = dirent_check_empty(a->s, a->s->txn, r->new.dirent.ino);
     return rc == -ENOTEMPTY ? ENOTEMPTY : rc;
+}
+
+/* A new name that is longer than the old one takes more. */
+static int check_room(const struct apply *a, const struct rename *r)
+{
+    if (r->new.exists)
+        return 0;
+    uint64_t before = space_of_name(r->old.name.size), after = space_of_name(r->new.name.size);
+    return space_check(&a->s->meta, after > before ? after - before : 0);
 }
 
 /* Both ends, checked in the order in which Linux does. */
@@ -200,6 +210,8 @@ int apply_rename(struct apply *a)
     if (r.new.exists && r.new.dirent.ino == r.old.dirent.ino)
         return 0; /* two names of one file: POSIX wants nothing done */
     rc = check_target(a, &r);
+    if (rc == 0)
+        rc = check_room(a, &r);
     if (rc)
         return rc;
 

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "fs/damage.h"
 #include "fs/record.h"
+#include "fs/space.h"
 #include "fs/stale.h"
 
 #define BLOCK_BYTES 4096u /* what st_blocks is rounded to */
@@ -117,6 +118,8 @@ static void count_blocks(struct store *s, size_t old_size, size_t size, uint64_t
     ASSERT(*blocks + is >= was);
     *blocks = *blocks + is - was;
     s->meta.bytes = s->meta.bytes + (is - was) * 512;
+    space_add(&s->meta, space_of_chunk(size));
+    space_subtract(&s->meta, space_of_chunk(old_size));
 }
 
 static int look(const struct store *s, MDB_txn *txn, uint64_t data, uint64_t index,
@@ -299,6 +302,31 @@ static int edit_chunk(struct store *s, const struct edit *e, const struct stored
     return rc;
 }
 
+/* The size of a chunk that held @old, once its bytes from @start on are @count others. */
+static size_t size_written(const struct stored *old, uint64_t start, uint64_t count)
+{
+    return start + count > old->live ? start + count : old->live;
+}
+
+int chunk_growth(struct store *s, uint64_t data, uint64_t offset, uint64_t size, uint64_t *growth)
+{
+    uint64_t before = 0, after = 0;
+    while (size > 0) {
+        uint64_t index = offset / CHUNK_SIZE, start = offset % CHUNK_SIZE;
+        uint64_t count = CHUNK_SIZE - start < size ? CHUNK_SIZE - start : size;
+        struct stored old;
+        int rc = look(s, s->txn, data, index, &old);
+        if (rc)
+            return rc;
+        before += space_of_chunk(old.size);
+        after += space_of_chunk(size_written(&old, start, count));
+        offset += count;
+        size -= count;
+    }
+    *growth = after > before ? after - before : 0;
+    return 0;
+}
+
 int chunk_write(struct store *s, uint64_t data, uint64_t offset, const void *bytes, uint64_t size,
                 uint64_t *blocks)
 {
@@ -310,8 +338,7 @@ int chunk_write(struct store *s, uint64_t data, uint64_t offset, const void *byt
         int rc = look(s, s->txn, data, index, &old);
         if (rc)
             return rc;
-        size_t new_size = start + count > old.live ? start + count : old.live;
-        struct edit e = {data, index, new_size, start, count, from};
+        struct edit e = {data, index, size_written(&old, start, count), start, count, from};
         rc = edit_chunk(s, &e, &old, blocks);
         if (rc)
             return rc;

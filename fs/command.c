@@ -54,6 +54,7 @@ static const struct layout {
     [FS_REMOVE] = {"remove", HAS_NONCE},
     [FS_SET_ADDRESS] = {"set-address", HAS_NAME | HAS_NONCE},
     [FS_SESSION_EXPIRE] = {"session-expire", HAS_INO | HAS_SIZE | HAS_NONCE},
+    [FS_SET_CAPACITY] = {"set-capacity", HAS_SIZE},
 };
 
 static const struct layout *layout_of(unsigned op)
@@ -224,6 +225,7 @@ static bool is_sane(const struct fs_command *c)
     case FS_REAP:
     case FS_SESSION_OPEN:
     case FS_VERIFY:
+    case FS_SET_CAPACITY:
         return true;
     }
     return false;

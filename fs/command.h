@@ -49,6 +49,7 @@ enum fs_op {
     FS_SESSION_EXPIRE = 24, /* nonce(node id) ino(epoch) size(the highest sequence that was applied
                                of it when its silence was noticed: had it renewed itself since, by
                                any command, nothing happens) */
+    FS_SET_CAPACITY = 25, /* size: bytes the state may take (fs/space.h); 0: no bound */
 };
 
 enum { FS_INVITE_VOTER = 1 << 0 };

@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/cursor.h"
 #include "base/limits.h"
+#include "fs/space.h"
 #include "fs/record.h"
 
 enum {
@@ -156,6 +157,7 @@ int dirent_add(struct store *s, const struct dirent_name *n, uint64_t ino, uint3
     struct dirent d = {.ino = ino, .cookie = s->meta.next_cookie++, .mode = mode & S_IFMT};
     struct encoded e;
     encode(n, &d, &e);
+    space_add(&s->meta, space_of_name(n->size));
     int rc = record_insert(s, DB_DIRENTS, key_of(&e), value_of(&e));
     return rc ? rc : record_insert(s, DB_COOKIES, cookie_key_of(&e), cookie_value_of(&e));
 }
@@ -164,6 +166,7 @@ int dirent_remove(struct store *s, const struct dirent_name *n, const struct dir
 {
     struct encoded e;
     encode(n, d, &e);
+    space_subtract(&s->meta, space_of_name(n->size));
     int rc = record_remove(s, DB_DIRENTS, key_of(&e), value_of(&e));
     return rc ? rc : record_remove(s, DB_COOKIES, cookie_key_of(&e), cookie_value_of(&e));
 }
@@ -182,6 +185,8 @@ int dirent_rename(struct store *s, const struct dirent_name *n, const struct dir
     struct encoded old, new;
     encode(n, d, &old);
     encode(to, d, &new);
+    space_add(&s->meta, space_of_name(to->size));
+    space_subtract(&s->meta, space_of_name(n->size));
     int rc = record_remove(s, DB_DIRENTS, key_of(&old), value_of(&old));
     if (rc == 0)
         rc = record_insert(s, DB_DIRENTS, key_of(&new), value_of(&new));

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "fs/frontend_call.h"
 #include "fs/frontend_reply.h"
+#include "fs/space.h"
 
 enum { SNAPSHOTS_MAX = 3 }; /* that a read takes before it rather waits */
 
@@ -546,16 +547,23 @@ static void reply_usage(struct frontend *f, fuse_req_t fuse, const struct read_o
     (void)op;
     const uint64_t block_size = 4096;
     struct store_usage usage = found->u.usage;
+    /* Until there is a capacity, what this host's disk has. */
+    uint64_t total = usage.capacity, free = total > usage.space ? total - usage.space : 0;
+    if (usage.capacity == 0) {
+        total = usage.disk_total;
+        free = usage.disk_free;
+    }
+    uint64_t files = free / (SPACE_INODE + space_of_name(FILE_NAME_MAX));
     struct statvfs st = {
         .f_bsize = block_size,
         .f_frsize = block_size,
-        .f_blocks = usage.disk_total / block_size,
-        .f_bfree = usage.disk_free / block_size,
-        .f_bavail = usage.disk_free / block_size,
+        .f_blocks = total / block_size,
+        .f_bfree = free / block_size,
+        .f_bavail = free / block_size,
         /* As many more as the space has room for: nothing else limits them. */
-        .f_files = usage.inodes + usage.disk_free / block_size,
-        .f_ffree = usage.disk_free / block_size,
-        .f_favail = usage.disk_free / block_size,
+        .f_files = usage.inodes + files,
+        .f_ffree = files,
+        .f_favail = files,
         .f_namemax = FILE_NAME_MAX,
     };
     fuse_reply_statfs(fuse, &st);

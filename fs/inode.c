@@ -7,6 +7,7 @@
 #include "base/assert.h"
 #include "base/cursor.h"
 #include "fs/record.h"
+#include "fs/space.h"
 
 enum {
     INODE_VERSION = 1,
@@ -207,6 +208,7 @@ int inode_add(struct store *s, struct inode *inode)
 {
     inode->attr.ino = s->meta.next_ino++;
     s->meta.inodes++;
+    space_add(&s->meta, SPACE_INODE);
     struct cached *c;
     int rc = cache_place(s, inode->attr.ino, &c);
     if (rc)
@@ -224,6 +226,7 @@ int inode_remove(struct store *s, uint64_t ino)
         return rc;
     ASSERT(s->meta.inodes > 0);
     s->meta.inodes--;
+    space_subtract(&s->meta, SPACE_INODE);
 
     bool is_stored = c->is_stored;
     memset(c, 0, sizeof *c); /* its place may stay listed as dirty: harmless */

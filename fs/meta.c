@@ -5,7 +5,7 @@
 #include "base/assert.h"
 #include "base/cursor.h"
 
-enum { META_VERSION = 1 };
+enum { META_VERSION = 2 };
 
 void meta_encode(const struct meta *m, uint8_t bytes[META_SIZE])
 {
@@ -19,6 +19,8 @@ void meta_encode(const struct meta *m, uint8_t bytes[META_SIZE])
     write_u64(&w, m->bytes);
     write_u64(&w, m->orphans);
     write_u64(&w, m->garbage);
+    write_u64(&w, m->space);
+    write_u64(&w, m->capacity);
     ASSERT(w.size == META_NUMBERS_SIZE);
     write_u64(&w, m->sum[0]);
     write_u64(&w, m->sum[1]);
@@ -28,8 +30,9 @@ void meta_encode(const struct meta *m, uint8_t bytes[META_SIZE])
 int meta_decode(const void *bytes, size_t size, struct meta *m)
 {
     struct cursor c = cursor_of(bytes, size);
-    if (cursor_u8(&c) != META_VERSION)
-        return -EBADMSG;
+    uint8_t version = cursor_u8(&c);
+    if (version != META_VERSION)
+        return version && version < META_VERSION ? -EPROTO : -EBADMSG;
     m->applied = cursor_u64(&c);
     m->time_ns = cursor_u64(&c);
     m->next_ino = cursor_u64(&c);
@@ -38,6 +41,8 @@ int meta_decode(const void *bytes, size_t size, struct meta *m)
     m->bytes = cursor_u64(&c);
     m->orphans = cursor_u64(&c);
     m->garbage = cursor_u64(&c);
+    m->space = cursor_u64(&c);
+    m->capacity = cursor_u64(&c);
     m->sum[0] = cursor_u64(&c);
     m->sum[1] = cursor_u64(&c);
     return cursor_done(&c) ? 0 : -EBADMSG;

@@ -115,6 +115,7 @@ static void touch(struct entry *e, const struct fs_command *c)
     case FS_REAP:
     case FS_SESSION_OPEN:
     case FS_SESSION_EXPIRE:
+    case FS_SET_CAPACITY:
     case FS_VERIFY:
     case FS_INVITE:
     case FS_JOIN:

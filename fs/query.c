@@ -366,6 +366,8 @@ int store_usage(struct store_reader *r, struct store_usage *usage)
         .disk_total = (uint64_t)disk.f_blocks * disk.f_frsize,
         .disk_free = (uint64_t)disk.f_bavail * disk.f_frsize,
         .orphans = meta.orphans,
+        .space = meta.space,
+        .capacity = meta.capacity,
     };
     return 0;
 }

@@ -163,6 +163,11 @@ uint64_t store_grown(const struct store *s)
     return pages > before ? (pages - before) * s->page_size : 0; /* a snapshot may be smaller */
 }
 
+uint64_t store_file_size(const struct store *s)
+{
+    return atomic_load(&s->pages) * atomic_load(&s->page_size);
+}
+
 bool store_has_garbage(const struct store *s)
 {
     return s->committed.garbage > 0;
@@ -358,7 +363,10 @@ int store_open(const char *state_dir, struct store **out, char *error, size_t er
     if (rc) {
         if (error_size && error[0] == '\0')
             fail(rc, error, error_size, "cannot open the store in %s: %s", state_dir,
-                 rc == -EBADMSG ? "it is damaged" : strerror(-rc));
+                 rc == -EBADMSG  ? "it is damaged"
+                 : rc == -EPROTO ? "an earlier paxfs made it; make the cluster anew and copy the "
+                                   "files"
+                                 : strerror(-rc));
         store_close(s);
         return rc;
     }

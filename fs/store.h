@@ -32,6 +32,8 @@ uint64_t store_checkpointed(const struct store *s);
  * was freed since then (a small commit frees some 50 KiB): a checkpoint is due when this gets
  * large. Any thread. */
 uint64_t store_grown(const struct store *s);
+/* Bytes of the environment's file. Any thread. */
+uint64_t store_file_size(const struct store *s);
 
 /* ---- changes: store thread ---- */
 
@@ -190,6 +192,7 @@ struct store_usage {
     uint64_t inodes, bytes;         /* in the state: the same on every replica */
     uint64_t disk_total, disk_free; /* of this host's state directory */
     uint64_t orphans;
+    uint64_t space, capacity; /* in the state: fs/space.h */
 };
 int store_usage(struct store_reader *r, struct store_usage *usage);
 

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/limits.h"
 #include "fs/record.h"
+#include "fs/space.h"
 
 enum { KEY_SIZE_MAX = 8 + XATTR_NAME_SIZE_MAX };
 
@@ -55,7 +56,9 @@ int xattr_set(struct store *s, struct inode *inode, const char *name, size_t nam
     if (rc == 0) {
         inode->xattr_count--;
         inode->xattr_bytes -= (uint32_t)(name_size + old.mv_size);
+        space_subtract(&s->meta, space_of_xattr(name_size, old.mv_size));
     }
+    space_add(&s->meta, space_of_xattr(name_size, value.mv_size));
     inode->xattr_count++;
     inode->xattr_bytes += (uint32_t)(name_size + value.mv_size);
     return record_put(s, DB_XATTRS, key, value);
@@ -71,6 +74,7 @@ int xattr_remove(struct store *s, struct inode *inode, const char *name, size_t 
     ASSERT(inode->xattr_count > 0);
     inode->xattr_count--;
     inode->xattr_bytes -= (uint32_t)(name_size + old.mv_size);
+    space_subtract(&s->meta, space_of_xattr(name_size, old.mv_size));
     return record_remove(s, DB_XATTRS, key, old);
 }
 
@@ -91,6 +95,7 @@ int xattr_remove_some(struct store *s, struct inode *inode)
         s->deletions_left--;
         inode->xattr_count--;
         inode->xattr_bytes -= (uint32_t)(key.mv_size - 8 + value.mv_size);
+        space_subtract(&s->meta, space_of_xattr(key.mv_size - 8, value.mv_size));
         rc = record_remove_at(s, DB_XATTRS, cursor, key, value);
         if (rc == 0)
             rc = record_cursor_get(s, cursor, DB_XATTRS, &key, &value, MDB_NEXT);

@@ -3,6 +3,7 @@
  */
 #include <criterion/criterion.h>
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +37,8 @@ static struct client clients[NODES + 1];
 static uint64_t slot_count;
 static uint8_t encoded[COMMAND_SIZE_MAX];
 static uint64_t seed;
+static uint64_t capacity;   /* as the state has it */
+static uint64_t full_count; /* commands answered ENOSPC */
 
 static uint64_t choose_seed(const char *test)
 {
@@ -103,6 +106,9 @@ static bool exists(void *context, uint64_t ino)
 static void command(struct store_fixture *f, struct model *m, struct fs_history *h, uint64_t node,
                     struct fs_command c)
 {
+    /* What waits to be freed takes space that the model knows nothing of. */
+    bool knows_space = !store_fixture_has_garbage(f) && model_doomed_count(m) == 0;
+    model_set_capacity(m, knows_space ? capacity : 0);
     uint64_t sequence = ++clients[node].sequence;
     uint64_t low = sequence > 20 ? sequence - prng_below(&h->prng, 20) : 1;
     decide(node, clients[node].epoch, sequence, low, &c);
@@ -111,6 +117,9 @@ static void command(struct store_fixture *f, struct model *m, struct fs_history 
     bool frees = c.op == FS_REAP || c.op == FS_FORGET;
     if (!frees)
         model_reconcile(m, exists, f);
+    full_count += applied.outcome.error == ENOSPC;
+    if (!knows_space && capacity && applied.outcome.error == ENOSPC)
+        return;
     if (model_is_doomed(m, c.ino))
         return; /* nobody asks for such a one, and how much of it is left is the store's affair */
     struct fs_outcome expected =
@@ -194,6 +203,17 @@ static void one_member_command(struct store_fixture *f, struct fs_history *h)
     command_apart(f, 1 + prng_below(&h->prng, NODES), &c);
 }
 
+/* The capacity changes: to none, to less than is used, or to a little more. */
+static void one_capacity(struct store_fixture *f, struct model *m, struct fs_history *h)
+{
+    static const uint64_t more[] = {0, 500, 5000, 100000, 1000000};
+    capacity = model_space(m) + more[prng_below(&h->prng, ARRAY_COUNT(more))];
+    if (prng_below(&h->prng, 3) == 0)
+        capacity = prng_below(&h->prng, 2) * capacity / 2;
+    struct fs_command c = {.op = FS_SET_CAPACITY, .size = capacity};
+    command_apart(f, 1 + prng_below(&h->prng, NODES), &c);
+}
+
 /* A session is ended by another node, things go on for a while, and it comes back. */
 static void one_expiry(struct store_fixture *f, struct model *m, struct fs_history *h)
 {
@@ -241,7 +261,7 @@ static void reap_all(struct store_fixture *f, struct model *m, struct fs_history
 
 static void run_history(struct store_fixture *f, struct model *m, struct fs_history *h)
 {
-    slot_count = 0;
+    slot_count = capacity = full_count = 0;
     memset(clients, 0, sizeof clients);
     /* Descending: the table in memory is then in another order than one read back from the store.
      */
@@ -260,6 +280,8 @@ static void run_history(struct store_fixture *f, struct model *m, struct fs_hist
             one_expiry(f, m, h);
         else if (chance < 36)
             one_member_command(f, h);
+        else if (chance < 38)
+            one_capacity(f, m, h);
         else
             one_command(f, m, h);
         if (f->in_batch && prng_below(&h->prng, 6) == 0)
@@ -270,6 +292,7 @@ static void run_history(struct store_fixture *f, struct model *m, struct fs_hist
     if (f->in_batch)
         store_fixture_commit(f);
     compare(f, m);
+    cr_expect_gt(full_count, 0, "never full\n" REPLAY, seed);
     reap_all(f, m, h);
     compare(f, m);
 }

@@ -245,6 +245,7 @@ struct fs_command fs_history_next(struct fs_history *h)
     case FS_REMOVE:
     case FS_SET_ADDRESS:
     case FS_SESSION_EXPIRE:
+    case FS_SET_CAPACITY:
         break;
     }
     return c;

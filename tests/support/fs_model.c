@@ -241,6 +241,86 @@ static int writable(struct model *m, struct model_node **n)
     return S_ISREG((*n)->attr.mode) ? 0 : EINVAL;
 }
 
+/* ---- space ---- */
+
+static uint64_t price_of_record(uint64_t key, uint64_t value)
+{
+    bool has_own_pages = key + value > 2000;
+    return has_own_pages ? (value + 16 + 4095) / 4096 * 4096 + 2 * key + 48
+                         : 2 * key + 2 * value + 32;
+}
+
+static uint64_t price_of_name(uint64_t size)
+{
+    return 3 * size + 144;
+}
+
+static uint64_t price_of_chunk(uint64_t size)
+{
+    return size ? price_of_record(16, 24 + size) : 0;
+}
+
+static uint64_t price_of_data(const struct model_node *n)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < MODEL_CHUNKS_MAX; i++)
+        sum += price_of_chunk(n->stored[i]);
+    return sum;
+}
+
+static uint64_t price_of_node(const struct model_node *n)
+{
+    uint64_t sum = 256 + price_of_data(n);
+    for (size_t i = 0; i < MODEL_ENTRIES_MAX; i++)
+        if (n->entries[i].ino)
+            sum += price_of_name(strlen(n->entries[i].name));
+    for (size_t i = 0; i < MODEL_XATTRS_MAX; i++)
+        if (n->xattrs[i].name[0])
+            sum += price_of_record(8 + strlen(n->xattrs[i].name), n->xattrs[i].size);
+    return sum;
+}
+
+uint64_t model_space(const struct model *m)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < MODEL_NODES_MAX; i++)
+        if (m->nodes[i])
+            sum += price_of_node(m->nodes[i]);
+    return sum;
+}
+
+void model_set_capacity(struct model *m, uint64_t bytes)
+{
+    m->capacity = bytes;
+}
+
+static int check_space(const struct model *m, uint64_t before, uint64_t after)
+{
+    if (m->capacity == 0 || after <= before)
+        return 0;
+    return model_space(m) + (after - before) > m->capacity ? ENOSPC : 0;
+}
+
+static int check_new_node(const struct model *m, uint64_t data_size)
+{
+    return check_space(m, 0, 256 + price_of_name(m->c->name_size) + price_of_chunk(data_size));
+}
+
+static int check_write(const struct model *m, const struct model_node *n, uint64_t offset,
+                       uint64_t size)
+{
+    struct model_node after = *n;
+    for (uint64_t i = 0; size > 0 && i < MODEL_CHUNKS_MAX; i++) {
+        uint64_t start = i * CHUNK_SIZE, end = offset + size;
+        if (offset >= start + CHUNK_SIZE || end <= start)
+            continue;
+        uint64_t last = end < start + CHUNK_SIZE ? end - start : CHUNK_SIZE;
+        if (last > after.stored[i])
+            after.stored[i] = last;
+    }
+    return check_space(m, price_of_data(n), price_of_data(&after));
+}
+
 /* ---- commands ---- */
 
 /* True where mode and ids alone, without supplementary groups, allow it. */
@@ -286,6 +366,9 @@ static int create(struct model *m)
         return error;
     if (e)
         return open_old(m, node_of(m, e->ino));
+    error = check_new_node(m, 0);
+    if (error)
+        return error;
     make(m, dir, S_IFREG | (m->c->mode & 07777));
     return 0;
 }
@@ -302,6 +385,8 @@ static int do_mkdir(struct model *m)
     struct model_node *dir;
     int error = new_name(m, &dir);
     if (error == 0)
+        error = check_new_node(m, 0);
+    if (error == 0)
         make(m, dir, S_IFDIR | (m->c->mode & 07777));
     return error;
 }
@@ -316,6 +401,8 @@ static int do_mknod(struct model *m)
         return EINVAL;
     struct model_node *dir;
     int error = new_name(m, &dir);
+    if (error == 0)
+        error = check_new_node(m, 0);
     if (error)
         return error;
     struct model_node *n = make(m, dir, (type ? type : S_IFREG) | (m->c->mode & 07777));
@@ -333,6 +420,8 @@ static int do_symlink(struct model *m)
     if (m->c->data_size > 4095)
         return ENAMETOOLONG;
     int error = new_name(m, &dir);
+    if (error == 0)
+        error = check_new_node(m, m->c->data_size);
     if (error)
         return error;
     struct model_node *n = make(m, dir, S_IFLNK | 0777);
@@ -354,6 +443,9 @@ static int do_link(struct model *m)
         return EPERM;
     if (n->attr.nlink == 0)
         return ENOENT;
+    error = check_space(m, 0, price_of_name(m->c->name_size));
+    if (error)
+        return error;
     n->attr.nlink++;
     n->attr.ctime_ns = m->now;
     enter(dir, m->c->name, m->c->name_size, n->attr.ino);
@@ -446,6 +538,8 @@ static int do_rename(struct model *m)
     struct model_node *old = node_of(m, old_entry->ino);
     struct model_node *new = new_entry ? node_of(m, new_entry->ino) : NULL;
     error = check_rename(m, from, to, old, new);
+    if (error == 0 && !new)
+        error = check_space(m, price_of_name(c->name_size), price_of_name(c->new_name_size));
     if (error)
         return error;
     m->out.attr = old->attr;
@@ -516,6 +610,9 @@ static int do_write(struct model *m)
     uint64_t offset = c->flags & FS_WRITE_APPEND ? n->attr.size : c->offset;
     if (offset > INT64_MAX || offset + c->data_size > INT64_MAX)
         return EFBIG;
+    error = check_write(m, n, offset, c->data_size);
+    if (error)
+        return error;
     if (c->data_size) {
         put_bytes(n, offset, offset + c->data_size, c->data);
         if (offset + c->data_size > n->attr.size)
@@ -541,6 +638,10 @@ static int do_fallocate(struct model *m)
     if (error)
         return error == EINVAL ? ENODEV : error;
     uint64_t end = c->offset + c->size;
+    if (!is_hole)
+        error = check_space(m, n->attr.blocks * 512, c->size);
+    if (error)
+        return error;
     if (is_hole && c->offset < n->attr.size)
         put_bytes(n, c->offset, end < n->attr.size ? end : n->attr.size, NULL);
     drop_privileges(n, false);
@@ -578,6 +679,10 @@ static int do_setxattr(struct model *m)
         return EEXIST;
     if (!x && c->flags == XATTR_REPLACE)
         return ENODATA;
+    error = check_space(m, x ? price_of_record(8 + c->name_size, x->size) : 0,
+                        price_of_record(8 + c->name_size, c->data_size));
+    if (error)
+        return error;
     for (size_t i = 0; !x && i < MODEL_XATTRS_MAX; i++)
         if (n->xattrs[i].name[0] == '\0')
             x = &n->xattrs[i];
@@ -712,6 +817,7 @@ static int dispatch(struct model *m)
     case FS_REMOVE:
     case FS_SET_ADDRESS:
     case FS_SESSION_EXPIRE:
+    case FS_SET_CAPACITY:
     case FS_SESSION_OPEN:
         break;
     }

@@ -20,6 +20,11 @@ void model_session_end(struct model *m, uint64_t node);
 struct fs_outcome model_apply(struct model *m, uint64_t node, uint64_t time_ns,
                               const struct fs_command *c, uint64_t ino_made);
 
+/* So many bytes may be in use (fs/space.h); 0: any. */
+void model_set_capacity(struct model *m, uint64_t bytes);
+/* What is in use, garbage left out. */
+uint64_t model_space(const struct model *m);
+
 /* What nobody holds any more is freed when the store gets to it: forget what @exists denies. */
 void model_reconcile(struct model *m, bool (*exists)(void *context, uint64_t ino), void *context);
 /* @ino is such an inode, and not freed yet. */

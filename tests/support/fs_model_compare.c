@@ -160,6 +160,8 @@ bool model_compare(const struct model *m, struct store_reader *r, bool has_garba
     int rc = store_usage(r, &usage);
     if (has_garbage && rc == 0)
         bytes = usage.bytes;
+    if (rc == 0 && !has_garbage && model_doomed_count(m) == 0 && usage.space != model_space(m))
+        return differs(&c, "space: %lu, not %lu", usage.space, model_space(m));
     if (rc || usage.inodes != inodes || usage.orphans != orphans || usage.bytes != bytes)
         return differs(&c, "usage: %lu inodes, %lu orphans, %lu bytes, not %lu, %lu, %lu",
                        usage.inodes, usage.orphans, usage.bytes, inodes, orphans, bytes);

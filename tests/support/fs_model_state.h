@@ -40,6 +40,7 @@ struct model_node {
 struct model {
     struct model_node *nodes[MODEL_NODES_MAX];
     uint64_t open_sessions;
+    uint64_t capacity;
     uint64_t now;
     uint64_t caller;
     uint64_t ino_made, ino_last;

@@ -137,6 +137,12 @@ struct fs_outcome op_reap(struct store_fixture *f, uint64_t chunks)
     return store_fixture_apply(f, &c);
 }
 
+struct fs_outcome op_set_capacity(struct store_fixture *f, uint64_t bytes)
+{
+    struct fs_command c = {.op = FS_SET_CAPACITY, .size = bytes};
+    return store_fixture_apply(f, &c);
+}
+
 struct fs_outcome op_invite(struct store_fixture *f, const char *name, uint8_t secret,
                             uint64_t good_for_ns, bool is_voter, uint64_t replaces)
 {

@@ -29,6 +29,7 @@ struct fs_outcome op_setxattr(struct store_fixture *f, uint64_t ino, const char 
 struct fs_outcome op_removexattr(struct store_fixture *f, uint64_t ino, const char *name);
 struct fs_outcome op_forget(struct store_fixture *f, uint64_t ino);
 struct fs_outcome op_reap(struct store_fixture *f, uint64_t chunks);
+struct fs_outcome op_set_capacity(struct store_fixture *f, uint64_t bytes);
 
 /* Members. The secret is 16 times the byte @secret. */
 struct fs_outcome op_invite(struct store_fixture *f, const char *name, uint8_t secret,

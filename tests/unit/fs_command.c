@@ -70,6 +70,7 @@ static const struct fs_command samples[] = {
     {.op = FS_REMOVE, .nonce = UINT64_MAX},
     {.op = FS_SET_ADDRESS, .nonce = 9, .name = "1.2.3.4:7600", .name_size = 12},
     {.op = FS_SESSION_EXPIRE, .nonce = 9, .ino = 2, .size = 1000},
+    {.op = FS_SET_CAPACITY, .size = 1 << 30},
 };
 
 static size_t encode_sample(size_t i)
