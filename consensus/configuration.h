@@ -33,6 +33,12 @@ uint32_t configuration_everyone(const struct configuration *c);
 /* Seat of @node; MEMBERS_MAX: it has none. */
 uint32_t configuration_seat(const struct configuration *c, uint64_t node);
 
+/* It votes on slots before the change, and has left from then on. */
+static inline bool configuration_is_leaving(const struct configuration *c, uint32_t seat)
+{
+    return (c->voters_before & ~c->voters) >> seat & 1;
+}
+
 /* More than half of @voters are in @mask. */
 static inline bool configuration_is_majority(uint32_t mask, uint32_t voters)
 {

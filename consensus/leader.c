@@ -217,13 +217,7 @@ static bool is_far_behind(const struct leader *l, uint32_t member, uint64_t life
     uint64_t has = l->members_decided[member];
     if (r->life == life && r->acked > has)
         has = r->acked;
-    return has + ENTRIES_MAX < decided;
-}
-
-/* It stops soon, and every decision would wait until its lease has ended. */
-static bool is_leaving(const struct configuration *c, uint32_t member)
-{
-    return (c->voters_before & ~c->voters) >> member & 1;
+    return has < decided && decided - has > ENTRIES_MAX;
 }
 
 void leader_on_lease_ask(struct leader *l, uint32_t from, const struct message *m,
@@ -232,7 +226,9 @@ void leader_on_lease_ask(struct leader *l, uint32_t from, const struct message *
     if (from == v->self || !leader_may_serve(l, v))
         return;
     uint64_t life = m->lease_ask.life;
-    if (is_leaving(v->configuration, from) || is_far_behind(l, from, life, v->decided) ||
+    if (configuration_is_leaving(v->configuration, from))
+        return; /* it stops soon, and every decision would wait until its lease has ended */
+    if (is_far_behind(l, from, life, v->decided) ||
         !read_holders_may_have(&l->holders, from, v->now_ns))
         return;
     uint64_t left_ns =

@@ -28,6 +28,12 @@ void read_lease_drop(struct read_lease *l, struct outbox *o)
     outbox_note(o, NOTE_READ_LEASE_LOST, l->ballot, l->bound);
 }
 
+void read_lease_end(struct read_lease *l, struct outbox *o)
+{
+    read_lease_drop(l, o);
+    l->is_over = true;
+}
+
 void read_lease_on_tick(struct read_lease *l, uint64_t now_ns, struct outbox *o)
 {
     if (!read_lease_is_valid(l, now_ns))
@@ -37,7 +43,7 @@ void read_lease_on_tick(struct read_lease *l, uint64_t now_ns, struct outbox *o)
 void read_lease_ask(struct read_lease *l, uint32_t leader, struct ballot ballot, uint64_t now_ns,
                     struct outbox *o)
 {
-    if (now_ns < l->ask_ns)
+    if (l->is_over || now_ns < l->ask_ns)
         return;
     l->ask_ns = now_ns + READ_ASK_NS;
     if (!l->has_asked)
@@ -52,7 +58,7 @@ void read_lease_on_grant(struct read_lease *l, const struct message *m, uint64_t
                          struct outbox *o)
 {
     uint64_t sent_ns = m->lease_grant.sent_ns, left_ns = m->lease_grant.left_ns;
-    if (m->lease_grant.life != l->life || sent_ns > now_ns || left_ns > READ_LEASE_NS)
+    if (l->is_over || m->lease_grant.life != l->life || sent_ns > now_ns || left_ns > READ_LEASE_NS)
         return;
     uint64_t until_ns = sent_ns + left_ns / 100 * (100 - CLOCK_RATE_ERROR_PERCENT);
     if (until_ns <= now_ns || until_ns <= l->until_ns)
@@ -91,8 +97,10 @@ void read_lease_acknowledge(struct read_lease *l, const struct pvalue_table *hel
         return;
     if (decided > l->acked)
         l->acked = decided;
-    bool is_due = l->ack_due;
-    const struct pvalue *p = pvalue_table_get(held, l->acked + 1);
+    bool is_due = l->ack_due || (l->is_over && l->acked != READ_ACKED_ALL);
+    if (l->is_over)
+        l->acked = READ_ACKED_ALL;
+    const struct pvalue *p = l->is_over ? NULL : pvalue_table_get(held, l->acked + 1);
     while (p && ballot_cmp(p->ballot, l->ack_ballot) == 0) {
         l->acked++;
         is_due = true;
@@ -124,7 +132,8 @@ static void raise(uint64_t *value, uint64_t to)
 static void wait_out(struct read_holders *h, uint32_t seat)
 {
     struct read_holder *r = &h->at[seat];
-    raise(&h->waited_out_ns, r->until_ns);
+    if (r->acked != READ_ACKED_ALL)
+        raise(&h->waited_out_ns, r->until_ns);
     r->until_ns = r->waiting_ns = r->acked = 0;
     h->out &= ~(UINT32_C(1) << seat);
 }
@@ -244,7 +253,7 @@ uint64_t read_holders_last_ns(const struct read_holders *h, uint64_t now_ns)
     uint64_t last_ns = h->waited_out_ns > now_ns ? h->waited_out_ns : 0;
     for (uint32_t out = h->out; out != 0; out &= out - 1) {
         const struct read_holder *r = &h->at[__builtin_ctz(out)];
-        if (r->until_ns > now_ns)
+        if (r->until_ns > now_ns && r->acked != READ_ACKED_ALL)
             raise(&last_ns, r->until_ns);
     }
     return last_ns;
@@ -262,7 +271,7 @@ void read_holders_tell(const struct read_holders *h, const struct configuration 
 {
     for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
         const struct read_holder *r = &h->at[i];
-        if (i != self && r->until_ns > now_ns)
+        if (i != self && r->until_ns > now_ns && r->acked != READ_ACKED_ALL)
             tell(release, (struct holder){c->members[i], r->life, r->until_ns - now_ns}, o);
     }
     /* In the leader's own place: it holds none, and no process has that life. */

@@ -25,6 +25,9 @@
 /* Who has kept a decision waiting for so long gets no renewal: it may ask on for ever. */
 #define READ_PATIENCE_NS (50 * NS_PER_MS)
 
+/* Acknowledged by a holder that will serve nothing any more. */
+#define READ_ACKED_ALL UINT64_MAX
+
 /* The holder's side. */
 struct read_lease {
     uint64_t life;        /* of this process: an acknowledgement names it */
@@ -33,6 +36,7 @@ struct read_lease {
     uint64_t bound;       /* serves nothing before this slot is applied */
     uint64_t ask_ns;      /* when to ask again */
     bool has_asked;       /* in this life: whoever never did holds nothing */
+    bool is_over;         /* it will serve nothing any more in this life, and says so */
 
     struct ballot ack_ballot; /* of the p2as: the slots that it proposed through ... */
     uint64_t acked;           /* ... this one are held, or decided */
@@ -42,6 +46,9 @@ struct read_lease {
 void read_lease_init(struct read_lease *l, uint64_t life);
 bool read_lease_is_valid(const struct read_lease *l, uint64_t now_ns);
 void read_lease_drop(struct read_lease *l, struct outbox *o);
+/* The node is about to leave: for the rest of this life it holds none. Without that all would wait
+ * for the end of a lease whose holder is gone. */
+void read_lease_end(struct read_lease *l, struct outbox *o);
 void read_lease_on_tick(struct read_lease *l, uint64_t now_ns, struct outbox *o);
 /* Ask member @leader, which leads with @ballot, when it is time. */
 void read_lease_ask(struct read_lease *l, uint32_t leader, struct ballot ballot, uint64_t now_ns,

@@ -51,6 +51,8 @@ void paxos_configure(struct paxos *p, const struct configuration *c)
     leader_configure(&p->leader, changed, &v);
     if (is_change_of_voters)
         outbox_note(&p->box, NOTE_CONFIGURED, p->following, c->from);
+    if (paxos_has_seat(p) && configuration_is_leaving(c, self))
+        read_lease_end(&p->lease, &p->box);
     if (paxos_has_seat(p))
         election_on_configuration(p);
     else if (had_seat)

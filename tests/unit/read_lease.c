@@ -163,6 +163,39 @@ Test(read_lease, whoever_never_asked_acknowledges_nothing)
     cr_expect_eq(acknowledged(0), 1, "but then what came before as well");
 }
 
+Test(read_lease, who_is_about_to_leave_holds_none_again_and_acknowledges_all_that_is_to_come)
+{
+    struct read_lease *l = fresh();
+    struct outbox *o = fixture_outbox(3);
+    read_lease_ask(l, 1, first, 1000, o);
+    struct message m = grant(first, 1000, 3);
+    read_lease_on_grant(l, &m, 1000, o);
+    cr_assert(read_lease_is_valid(l, 1000));
+    struct pvalue p = fixture_pvalue(first, 9, 1); /* there is a gap before it */
+    struct message p2a = fixture_p2a(first, &p, 1);
+    read_lease_on_p2a(l, &p2a);
+    read_lease_end(l, o);
+    cr_expect_not(read_lease_is_valid(l, 1000));
+    fixture_clear();
+    read_lease_acknowledge(l, &held, 3, 1, o);
+    const struct send *ack = fixture_send(MESSAGE_LEASE_ACK, 0);
+    cr_assert_not_null(ack);
+    cr_expect_eq(ack->message.lease_ack.through, READ_ACKED_ALL);
+    m = grant(first, 2000, 3);
+    read_lease_on_grant(l, &m, 2000, o);
+    cr_expect_not(read_lease_is_valid(l, 2000));
+
+    read_holders_clear(&holders);
+    uint64_t left_ns = read_holders_grant(&holders, 2, 7, NS_PER_S, 0);
+    cr_assert_gt(left_ns, 0);
+    cr_expect_not(read_holders_permit(&holders, 9, 1000, o));
+    read_holders_on_ack(&holders, 2, 7, READ_ACKED_ALL, 1000);
+    cr_expect(read_holders_permit(&holders, 9, 1000, o));
+    cr_expect_eq(read_holders_last_ns(&holders, 1000), 0);
+    read_holders_forget(&holders, 2);
+    cr_expect(read_holders_permit(&holders, 10, 1000, o), "nothing to wait out");
+}
+
 /* ---- the leader ---- */
 
 static void granted(uint32_t seat, uint64_t life, uint64_t now_ns)
