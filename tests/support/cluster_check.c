@@ -53,13 +53,15 @@ void check_delivered(struct cluster *c, struct sim_node *n, uint32_t from, const
     }
 }
 
-/* Whoever decides first has heard of a majority of the voters that govern the slot. */
-static void check_quorum(struct cluster *c, const struct sim_node *n, uint64_t slot)
+/* Whoever decides first has heard of a majority of the voters that govern the slot, at its ballot.
+ */
+static void check_quorum(struct cluster *c, const struct sim_node *n, const struct pvalue *p)
 {
+    uint64_t slot = p->slot;
     const struct tally *tallies = check_record(c, slot)->tallies;
     uint32_t voters = check_governing(c, slot);
     for (uint32_t k = 0; k < TALLIES; k++) {
-        if (!ballot_is_bottom(tallies[k].ballot) &&
+        if (ballot_cmp(tallies[k].ballot, p->ballot) == 0 &&
             configuration_is_majority(tallies[k].nodes, voters))
             return;
     }
@@ -116,7 +118,7 @@ void check_decision(struct cluster *c, struct sim_node *n, const struct pvalue *
     if (!r->decided.command) {
         r->decided = *p;
         command_ref(p->command);
-        check_quorum(c, n, p->slot);
+        check_quorum(c, n, p);
         check_holders(c, n, p);
         observe_decision(c, n, p->slot);
     }

@@ -96,6 +96,9 @@ static void serve_fetch(struct cluster *c, struct sim_node *n, const struct held
     m.decisions.slot_first = n->collected ? n->collected + 1 : 0;
     for (uint64_t slot = h->first; slot <= h->last; slot++) {
         const struct pvalue *p = logged(n, slot);
+        if (!p && slot > n->collected)
+            cluster_fail(c, "fetch: the log of node %u has no slot %" PRIu64 " yet", n->index,
+                         slot);
         if (!p || slot <= n->collected || m.decisions.count == ENTRIES_MAX)
             continue;
         found[m.decisions.count] = *p;

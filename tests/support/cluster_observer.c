@@ -137,6 +137,9 @@ void observe_persist(struct cluster *c, const struct sim_node *n, const struct p
     if (decided && !check_is_same(decided, p->pvalue.command))
         cluster_fail(c, "log: node %u writes another command over slot %" PRIu64 ", decided",
                      n->index, p->pvalue.slot);
+    if (p->kind == PERSIST_ACCEPT)
+        cluster_fail(c, "log: node %u votes on slot %" PRIu64 ", which it knows decided", n->index,
+                     p->pvalue.slot);
 }
 
 /* ---- leader leases ---- */
@@ -229,6 +232,27 @@ static void on_grant(struct cluster *c, const struct sim_node *n, const struct m
         cluster_fail(c, "read lease: node %u grants one that outlives its own", n->index);
 }
 
+/* What a holder acknowledges is pending there as the leader of that ballot proposed it. */
+static void on_lease_ack(struct cluster *c, const struct sim_node *n, const struct message *m)
+{
+    struct paxos_view v;
+    paxos_view(n->paxos, &v);
+    if (v.lease.until_ns <= node_clock_ns(c, n))
+        return;
+    uint64_t slot = n->decided_seen + 1;
+    for (; slot <= m->lease_ack.through && slot < c->slots.count; slot++) {
+        const struct command *held = node_pending(n, slot);
+        const struct proposal *p = proposal_of(c, slot, m->lease_ack.ballot);
+        if (check_record(c, slot)->decided.command)
+            continue; /* what is decided needs no acknowledgement */
+        if (p->command && (!held || !check_is_same(held, p->command)))
+            cluster_fail(c,
+                         "read lease: node %u acknowledges slot %" PRIu64
+                         ", which it does not have pending",
+                         n->index, slot);
+    }
+}
+
 /* ---- messages ---- */
 
 void observe_sent(struct cluster *c, struct sim_node *n, const struct message *m)
@@ -248,6 +272,8 @@ void observe_sent(struct cluster *c, struct sim_node *n, const struct message *m
         on_release(n, m);
     } else if (m->kind == MESSAGE_LEASE_GRANT) {
         on_grant(c, n, m);
+    } else if (m->kind == MESSAGE_LEASE_ACK) {
+        on_lease_ack(c, n, m);
     }
 }
 
