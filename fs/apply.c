@@ -203,8 +203,10 @@ static int conclude(int rc, struct fs_outcome *outcome)
 static int open_session(struct apply *a, uint64_t ended)
 {
     bool changed = false;
-    a->outcome->epoch =
-        session_open_after(a->s->sessions, a->author, a->c->nonce, ended, &changed);
+    int rc = session_find(a->s->sessions, a->author) ? 0 : sessions_make_room(a->s);
+    if (rc)
+        return rc;
+    a->outcome->epoch = session_open_after(a->s->sessions, a->author, a->c->nonce, ended, &changed);
     if (a->outcome->epoch == 0)
         return EUSERS;
     return changed ? orphan_forget_all(a->s, a->author) : 0;

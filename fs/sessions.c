@@ -68,3 +68,35 @@ int sessions_flush(struct store *s)
     }
     return 0;
 }
+
+/* The one with the lowest node id: the table's order is not the same on every replica. */
+static struct session *find_left(struct store *s)
+{
+    struct session *found = NULL;
+    for (size_t i = 0; i < SESSIONS_MAX; i++) {
+        struct session *session = &s->sessions->sessions[i];
+        if (session->node == 0)
+            return NULL; /* there is room */
+        if (session->is_expired && membership_seat(&s->membership, session->node) == MEMBERS_MAX &&
+            (!found || session->node < found->node))
+            found = session;
+    }
+    return found;
+}
+
+int sessions_make_room(struct store *s)
+{
+    struct session *session = find_left(s);
+    if (!session)
+        return 0;
+    uint8_t bytes[SESSION_KEY_SIZE];
+    record_key_u64(bytes, session->node);
+    MDB_val key = record_val(bytes, sizeof bytes), value;
+    int rc = record_get(s, s->txn, DB_SESSIONS, key, &value);
+    if (rc == 0)
+        rc = record_remove(s, DB_SESSIONS, key, value);
+    if (rc && rc != -ENOENT) /* in memory alone, since this batch */
+        return rc;
+    memset(session, 0, sizeof *session);
+    return 0;
+}

@@ -347,6 +347,33 @@ Test(apply_member, an_ended_session_is_fenced_and_its_answers_stay_until_it_open
     expect_sound();
 }
 
+Test(apply_member, sessions_of_those_who_left_make_room_for_those_who_come)
+{
+    enum { FIRST = 100, LAST = FIRST + SESSIONS_MAX - 3, LEFT = 3, LEFT_TOO = 7 };
+    store_fixture_session(&f, 2, 1); /* 1 and 2 are members */
+    for (uint64_t node = LAST; node >= FIRST; node--)
+        store_fixture_session(&f, node, 1);
+    store_fixture_checkpoint(&f);
+    store_fixture_reopen(&f); /* in another order */
+    become(1, 1, 0);
+    cr_expect_eq(op_expire(&f, FIRST + LEFT_TOO, 1, 0).error, 0);
+    cr_expect_eq(op_expire(&f, FIRST + LEFT, 1, 0).error, 0);
+    cr_expect_eq(op_expire(&f, 2, 1, 0).error, 0);
+    uint64_t own = f.sequence;
+    store_fixture_session(&f, 500, 1);
+    struct fs_outcome o;
+    cr_expect_eq(outcome_of(FIRST + LEFT, 1, 1, &o), SESSION_FENCED);
+    cr_expect_eq(outcome_of(500, 1, 1, &o), SESSION_NEW);
+    cr_expect_eq(outcome_of(2, 1, 1, &o), SESSION_FENCED);
+    store_fixture_session(&f, 501, 1);
+    cr_expect_eq(outcome_of(501, 1, 1, &o), SESSION_NEW);
+    store_fixture_session_after(&f, 2, 1, 1);
+    cr_expect_eq(f.epoch, 2, "a member's own waits for it");
+    become(1, 1, own);
+    cr_expect_eq(outcome_of(1, 1, own, &o), SESSION_REPEATED);
+    expect_sound();
+}
+
 Test(apply_member, what_became_of_a_command_is_told_as_of_the_snapshot)
 {
     struct fs_outcome o;
