@@ -220,7 +220,7 @@ static int open_received(struct store_import *i, uint64_t node)
         rc = -EBADMSG;
     if (rc == 0 && next->meta.applied <= store_applied(i->s))
         rc = -ESTALE;
-    if (rc == 0 && membership_seat(&next->membership, node) == MEMBERS_MAX)
+    if (rc == 0 && node != 0 && membership_seat(&next->membership, node) == MEMBERS_MAX)
         rc = -ESTALE;
     if (rc == 0)
         rc = check_digest(next);

@@ -112,9 +112,9 @@ int store_import_begin(struct store *s, struct store_import **out);
 /* 0 or -errno. -ENOSPC before the disk is full: what is left is the own log's and store's. */
 int store_import_write(struct store_import *i, const void *bytes, size_t size);
 /* All of it is there: sync it, check that it is a state of a later slot than the store's in which
- * @node is a member, and pin it. Frees @i where it fails. Blocks on the disk. 0, -EBADMSG
- * (damaged), -ESTALE (no later than what the store holds, or than the joining of @node: a member
- * that lags has given it), -errno. */
+ * @node (0: anybody) is a member, and pin it. Frees @i where it fails. Blocks on the disk. 0,
+ * -EBADMSG (damaged), -ESTALE (no later than what the store holds, or than the joining of @node: a
+ * member that lags has given it), -errno. */
 int store_import_finish(struct store_import *i, uint64_t node);
 /* The slot of one that is finished. */
 uint64_t store_import_slot(const struct store_import *i);

@@ -485,10 +485,34 @@ static int load_members(const char *dir, struct config *c, const struct complain
     return rc;
 }
 
+static bool is_there(const char *dir, const char *name)
+{
+    char path[CONFIG_PATH_SIZE];
+    return make_path(path, dir, name) == 0 && access(path, F_OK) == 0;
+}
+
+/* A state half of which is another cluster's must not be used. */
+static int refuse_unfinished(const char *dir, const struct complaint *to)
+{
+    if (is_there(dir, "recovering"))
+        return complain(to, -EINPROGRESS,
+                        "%s: its recovery was begun and did not end; end it: paxfs recover "
+                        "--force-new-cluster --state %s",
+                        dir, dir);
+    if (is_there(dir, "restoring") && !is_there(dir, "config"))
+        return complain(to, -EINPROGRESS,
+                        "%s: a restore was begun there and did not end; run it again: paxfs "
+                        "restore",
+                        dir);
+    return 0;
+}
+
 int config_load(const char *dir, struct config *c, char *error, size_t error_size)
 {
     struct complaint to = {error, error_size};
-    int rc = load_config(dir, c, &to);
+    int rc = refuse_unfinished(dir, &to);
+    if (rc == 0)
+        rc = load_config(dir, c, &to);
     if (rc < 0)
         return rc;
     if (c->member_count == 0)
@@ -685,6 +709,34 @@ int config_finish_join(const char *dir, const struct config *c)
     ASSERT(c->member_count > 0);
     int rc = config_pin_members(dir, c);
     return rc < 0 ? rc : write_config(dir, c, 0);
+}
+
+int config_renew(struct config *c, const char *name, const char *listen, char *error,
+                 size_t error_size)
+{
+    struct complaint to = {error, error_size};
+    struct config renewed = {.has_joined = true, .member_count = 1};
+    if (!config_name_is_valid(name))
+        return complain(&to, -EINVAL,
+                        "\"%.64s\" is no name of a member: use 1 to %d of a-z, 0-9, _ and -", name,
+                        MEMBER_NAME_MAX);
+    if (!config_address(listen, renewed.listen))
+        return complain(&to, -EINVAL,
+                        "\"%.80s\" is no address to listen on: use IPV4:PORT or [IPV6]:PORT, one "
+                        "that the others can dial",
+                        listen);
+    int rc = random_id(&renewed.cluster_id);
+    if (rc == 0)
+        rc = random_id(&renewed.node_id);
+    if (rc < 0)
+        return complain(&to, rc, "no random numbers: %s", strerror(-rc));
+    memcpy(renewed.name, name, strlen(name) + 1);
+    struct config_member *alone = &renewed.members[0];
+    alone->node_id = renewed.node_id;
+    memcpy(alone->name, renewed.name, sizeof alone->name);
+    memcpy(alone->address, renewed.listen, sizeof alone->address);
+    *c = renewed;
+    return 0;
 }
 
 int config_set_listen(const char *dir, const char *listen)
