@@ -241,6 +241,8 @@ void expiry_tick(struct node *n);
 /* At the start, once log and store are open: if a snapshot was installed, the log forgets what it
  * holds up to its slot. 0 or -errno. */
 int snapshots_recover(const char *state_dir, struct store *store, struct wal *wal);
+/* Note durably that the snapshot of @slot is about to be installed, for snapshots_recover(). */
+int snapshots_note(const char *state_dir, const struct store *store, uint64_t slot);
 /* Before the core starts. @is_blank: there is no state here to give to others. 0 or -errno. */
 int snapshots_open(struct node *n, bool is_blank);
 /* For the driver: on_snapshot(). */

@@ -25,33 +25,62 @@ static const char note_name[] = "snapshot-installed";
 
 /* ---- what a restart must know ---- */
 
+/* Of the snapshot that is about to be installed, or was; and of the one that was installed before,
+ * which the log may have forgotten in memory alone. 0: none. */
+struct install_note {
+    uint64_t slot, before;
+};
+
+/* 0, also where there is none; -EBADMSG; -errno. */
+static int read_note(const char *state_dir, struct install_note *note)
+{
+    char path[4096], text[NOTE_SIZE_MAX + 1];
+    *note = (struct install_note){0};
+    snprintf(path, sizeof path, "%s/%s", state_dir, note_name);
+    size_t size;
+    int rc = disk_read_all(path, text, sizeof text - 1, &size);
+    if (rc < 0)
+        return rc == -ENOENT ? 0 : rc;
+    text[size] = '\0';
+    int count = sscanf(text, "slot=%" SCNu64 " before=%" SCNu64, &note->slot, &note->before);
+    return count == 2 ? 0 : -EBADMSG;
+}
+
+/* The slot up to which the store, at @applied, came by a snapshot. */
+static uint64_t installed_through(const struct install_note *note, uint64_t applied)
+{
+    return applied >= note->slot ? note->slot : note->before; /* else it was not installed */
+}
+
+int snapshots_note(const char *state_dir, const struct store *store, uint64_t slot)
+{
+    struct install_note former;
+    int rc = read_note(state_dir, &former);
+    if (rc < 0)
+        return rc;
+    char text[NOTE_SIZE_MAX];
+    int size = snprintf(text, sizeof text, "slot=%" PRIu64 " before=%" PRIu64 "\n", slot,
+                        installed_through(&former, store_checkpointed(store)));
+    return disk_replace(state_dir, note_name, text, (size_t)size);
+}
+
 static int before_install(void *context, uint64_t slot)
 {
     const struct node *n = context;
-    char text[NOTE_SIZE_MAX];
-    int size = snprintf(text, sizeof text, "slot=%" PRIu64 "\n", slot);
-    return disk_replace(n->state_dir, note_name, text, (size_t)size);
+    return snapshots_note(n->state_dir, n->store, slot);
 }
 
 int snapshots_recover(const char *state_dir, struct store *store, struct wal *wal)
 {
-    char path[4096], text[NOTE_SIZE_MAX + 1];
-    snprintf(path, sizeof path, "%s/%s", state_dir, note_name);
-    size_t size;
-    int rc = disk_read_all(path, text, sizeof text - 1, &size);
-    if (rc == -ENOENT)
-        return 0;
-    if (rc < 0)
+    struct install_note note;
+    int rc = read_note(state_dir, &note);
+    if (rc < 0 || note.slot == 0)
         return rc;
-    text[size] = '\0';
-    uint64_t slot;
-    if (sscanf(text, "slot=%" SCNu64, &slot) != 1)
-        return -EBADMSG;
-    if (store_applied(store) >= slot) { /* else it was not installed */
-        rc = wal_collect(wal, slot);
-        if (rc == 0)
-            rc = wal_sync(wal);
-    }
+    rc = wal_collect(wal, installed_through(&note, store_applied(store)));
+    if (rc == 0)
+        rc = wal_sync(wal);
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", state_dir, note_name);
     if (rc == 0)
         (void)unlink(path); /* where it comes back it does no harm */
     return rc;
