@@ -43,10 +43,9 @@ struct paxos *paxos_init(void *memory, const struct paxos_config *config,
     p->box.others = p->box.everyone & ~(UINT32_C(1) << p->self);
     p->held.base = p->proposals.base = recovered->applied;
 
-    /* Alone, a node's only leader ever was itself, and that life has ended. */
-    bool is_silent = !fresh && p->box.others != 0;
+    /* Also who is alone: a learner that it removed may hold a read lease of its former life's. */
     acceptor_init(&p->acceptor, &p->held, recovered->promised,
-                  is_silent ? now_ns + LEASE_GIVEN_NS : 0);
+                  fresh ? 0 : now_ns + LEASE_GIVEN_NS);
     scout_init(&p->scout, &p->proposals);
     leader_init(&p->leader, &p->proposals);
     replica_init(&p->replica, &p->held, p->self);
