@@ -24,8 +24,8 @@ enum persist_kind {
     PERSIST_PROMISE,  /* ballot: promised, never to go back */
     PERSIST_ACCEPT,   /* pvalue: accepted at its ballot (implies the promise of that ballot) */
     PERSIST_DECISION, /* pvalue: a decided value that was fetched (ballot is bottom) */
-    PERSIST_DECIDED,  /* slot: every slot <= it is decided as the log last holds it; a hint: no
-                         message ever waits for it */
+    PERSIST_DECIDED,  /* slot: every slot <= it is decided as the log last holds it; a hint, for
+                         which no message waits: unless it must last */
 };
 
 struct persist {
@@ -33,6 +33,7 @@ struct persist {
     uint64_t number;      /* 1, 2, ...: the log is written in this order */
     struct ballot ballot; /* PROMISE */
     uint64_t slot;        /* DECIDED */
+    bool must_last;       /* DECIDED: sync it, a message waits for it */
     struct pvalue pvalue; /* ACCEPT, DECISION */
 };
 

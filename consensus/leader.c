@@ -123,13 +123,14 @@ static bool is_next_bound(const struct leader *l, uint64_t slot, const struct le
 
 /* Who leaves stops once @slot, the first under the new voters, is applied; and until someone of
  * them knows of every decision before, only the old ones can tell. So most of the new ones are to
- * know first: or the loss of one, with the rest lagging, would leave nobody who can be asked. */
+ * know first, and will after a restart: or the loss of one, with the rest lagging, would leave
+ * nobody who can be asked. Their answers to a heartbeat tell, the leader's own too. */
 static bool are_heirs_told(const struct leader *l, uint64_t slot, const struct leader_view *v)
 {
     const struct configuration *c = v->configuration;
     if (slot != c->from)
         return true;
-    uint32_t told = UINT32_C(1) << v->self;
+    uint32_t told = 0;
     for (uint32_t i = 0; i < MEMBERS_MAX; i++)
         told |= (uint32_t)(l->members_decided[i] + 1 >= slot) << i;
     return configuration_is_majority(told, c->voters);
@@ -405,6 +406,10 @@ void leader_flush(struct leader *l, const struct leader_view *v, struct requests
     bool is_told = l->announced == v->decided;
     while (l->slot_sent < l->slot_in) {
         l->slot_sent = send_p2a(l, l->slot_sent, l->slot_in, o->everyone, v, o);
+        is_told = true;
+    }
+    if (l->announced != v->decided && v->decided + 1 == v->configuration->from) {
+        send_heartbeat(l, v, o); /* the answers are awaited: see are_heirs_told() */
         is_told = true;
     }
     l->announced = v->decided;

@@ -94,7 +94,7 @@ struct message {
             struct ballot promised;
             uint64_t sent_ns;         /* echoed */
             bool granted;             /* a lease of LEASE_NS from the receipt was given */
-            uint64_t decided_through; /* in order, known here */
+            uint64_t decided_through; /* in order, known here; below applied + WINDOW */
             uint64_t checkpointed;    /* covered by the own durable checkpoint */
             uint64_t wall_ns;         /* own wall clock, for the leader's bound on time */
         } heartbeat_ack;

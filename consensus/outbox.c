@@ -35,6 +35,13 @@ void outbox_persist_decided(struct outbox *o, uint64_t slot)
     add_persist(o, PERSIST_DECIDED)->slot = slot;
 }
 
+void outbox_persist_decided_to_last(struct outbox *o, uint64_t slot)
+{
+    struct persist *p = add_persist(o, PERSIST_DECIDED);
+    p->slot = slot;
+    p->must_last = true;
+}
+
 void outbox_send_after(struct outbox *o, uint32_t to, uint64_t number, const struct message *m)
 {
     if (to == 0)

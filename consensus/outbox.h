@@ -17,6 +17,8 @@ struct outbox {
 void outbox_persist_promise(struct outbox *o, struct ballot ballot);
 void outbox_persist_pvalue(struct outbox *o, enum persist_kind kind, const struct pvalue *pvalue);
 void outbox_persist_decided(struct outbox *o, uint64_t slot);
+/* ... for which a message is to wait. */
+void outbox_persist_decided_to_last(struct outbox *o, uint64_t slot);
 
 /* @to: mask of members. The arrays in @m come from outbox_add_*() of this step. */
 void outbox_send(struct outbox *o, uint32_t to, const struct message *m);

@@ -106,6 +106,23 @@ static void on_p2b(struct paxos *p, uint32_t from, const struct message *m)
         election_on_preemption(p, m->p2b.promised);
 }
 
+/* Who leaves with a change of voters may stop once the leader has heard that most of the new ones
+ * know of all decisions before. Nobody else may be left who can tell: they must not forget it. */
+static void remember_before_change(struct paxos *p)
+{
+    uint64_t from = p->configuration.from;
+    if (from > 1 && replica_remember(&p->replica, from - 1, &p->box))
+        p->told_persist = p->box.persists;
+}
+
+/* What the leader is told is decided here: no slot that could be the last before a change which is
+ * not yet known here. So whoever says that it knows of all before a change knows of the change. */
+static uint64_t decided_to_tell(const struct paxos *p)
+{
+    uint64_t last = p->replica.applied + WINDOW - 1;
+    return p->replica.decided < last ? p->replica.decided : last;
+}
+
 static void on_heartbeat(struct paxos *p, uint32_t from, const struct message *m)
 {
     struct ballot ballot = m->heartbeat.ballot;
@@ -119,10 +136,14 @@ static void on_heartbeat(struct paxos *p, uint32_t from, const struct message *m
                                                .promised = p->acceptor.promised,
                                                .sent_ns = m->heartbeat.sent_ns,
                                                .granted = is_granted,
-                                               .decided_through = p->replica.decided,
+                                               .decided_through = decided_to_tell(p),
                                                .checkpointed = p->replica.checkpointed,
                                                .wall_ns = p->wall_ns}};
-    outbox_send_after(&p->box, UINT32_C(1) << from, p->acceptor.first_persist, &answer);
+    remember_before_change(p);
+    uint64_t after = p->acceptor.first_persist;
+    if (p->told_persist > after)
+        after = p->told_persist;
+    outbox_send_after(&p->box, UINT32_C(1) << from, after, &answer);
 }
 
 static void on_heartbeat_ack(struct paxos *p, uint32_t from, const struct message *m)

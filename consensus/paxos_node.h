@@ -24,6 +24,7 @@ struct paxos {
     uint64_t collect_through;
     uint64_t heard_ns[MEMBERS_MAX];
     uint64_t requests_check_ns;
+    uint64_t told_persist; /* what is told of the slots before a change of voters waits for it */
 
     struct pvalue_table held;      /* acceptor and replica */
     struct pvalue_table proposals; /* scout (pmax) and leader */

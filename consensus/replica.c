@@ -293,6 +293,15 @@ void replica_hint_for(struct replica *r, uint64_t slot, struct outbox *o)
     outbox_persist_decided(o, r->decided);
 }
 
+bool replica_remember(struct replica *r, uint64_t slot, struct outbox *o)
+{
+    if (r->decided < slot || r->remembered >= slot)
+        return false;
+    r->remembered = r->hinted = r->decided;
+    outbox_persist_decided_to_last(o, r->decided);
+    return true;
+}
+
 void replica_forward(struct replica *r, uint32_t leader, uint64_t now_ns, struct outbox *o)
 {
     struct command *c = requests_peek(&r->requests);

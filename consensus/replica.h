@@ -21,8 +21,9 @@ struct replica {
     /* Number of the newest PERSIST when a slot was decided, at slot % SLOTS_HELD_MAX: once that is
      * durable the log holds the slot's decided value last. */
     uint64_t decided_after[SLOTS_HELD_MAX];
-    uint64_t hinted;  /* PERSIST_DECIDED says so */
-    uint64_t hint_ns; /* when the next may be written */
+    uint64_t hinted;     /* PERSIST_DECIDED says so */
+    uint64_t hint_ns;    /* when the next may be written */
+    uint64_t remembered; /* ... and lasts, in this life */
 
     /* What is known to be decided beyond `decided`: */
     uint64_t known;         /* through this slot; */
@@ -77,6 +78,9 @@ void replica_hint(struct replica *r, uint64_t now_ns, struct outbox *o);
 /* ... and before a pvalue of @slot is persisted, so that what a restart finds above the last hint
  * always fits the table: a vote that does not fit would be a vote forgotten. */
 void replica_hint_for(struct replica *r, uint64_t slot, struct outbox *o);
+/* Hint that @slot is decided, if it is and no hint that lasts has said so: true when it does now,
+ * as the newest PERSIST. */
+bool replica_remember(struct replica *r, uint64_t slot, struct outbox *o);
 /* Forward what waits: at most SUBMITS_MAX commands. */
 void replica_forward(struct replica *r, uint32_t leader, uint64_t now_ns, struct outbox *o);
 

@@ -180,7 +180,7 @@ static void do_record(struct logger *l, const struct persist *record)
     }
     ASSERT(record->number > l->appended);
     l->appended = record->number;
-    if (record->kind != PERSIST_DECIDED)
+    if (record->kind != PERSIST_DECIDED || record->must_last)
         l->must_sync = true;
 }
 

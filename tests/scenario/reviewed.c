@@ -71,3 +71,57 @@ Test(reviewed, a_lone_voter_that_restarts_waits_for_the_lease_of_a_learner_it_re
     cr_expect(finishes(c, write, STALL_NS_MAX)); /* check_holders() looks at the learner */
     end(c);
 }
+
+/* ---- who has left can be asked no more ---- */
+
+static bool has_left(const struct cluster *c, uint32_t node)
+{
+    bool has_seat = configuration_seat(&c->nodes[node].seats, cluster_id(c, node)) < MEMBERS_MAX;
+    return cluster_is_gone(c, node) || !has_seat;
+}
+
+/* The log of @node has just said what is decided: it says so again in a while. */
+static void await_hint(struct cluster *c, uint32_t node)
+{
+    const struct replica *r = &c->nodes[node].paxos->replica;
+    uint64_t hint_ns = r->hint_ns;
+    cr_assert(finishes(c, cluster_increment(c, node, 0), SOON));
+    RUN_UNTIL(c, SOON, r->hint_ns != hint_ns);
+}
+
+/* Of two voters @removed goes; the other one crashes as soon as it has gone, and comes back. */
+static void remove_and_crash(uint32_t removed)
+{
+    struct cluster *c = begin(2);
+    uint32_t heir = 1 - removed;
+    await_hint(c, heir);
+    cr_assert_neq(cluster_remove(c, heir, removed), 0);
+    RUN_UNTIL(c, 2 * SOON, has_left(c, removed));
+    cluster_lose(c, removed);
+    cluster_crash(c, heir);
+    cluster_restart(c, heir);
+    uint64_t write = cluster_increment(c, heir, 0);
+    cr_expect(finishes(c, write, STALL_NS_MAX), "%u was removed", removed);
+    end(c);
+}
+
+/* The heir of all that was decided before the change must not forget that it was: nobody else can
+ * tell. Red: on_heartbeat() does not wait for the hint of the last slot before the change. */
+Test(reviewed, the_last_voter_that_stays_remembers_what_was_decided_before_the_others_left)
+{
+    remove_and_crash(0);
+    remove_and_crash(1);
+}
+
+Test(reviewed, a_single_voter_that_is_replaced_may_stop_at_once)
+{
+    struct cluster *c = begin(1);
+    uint32_t heir = cluster_add(c, 0);
+    RUN_UNTIL(c, 20 * NS_PER_S, has_left(c, 0));
+    cluster_lose(c, 0);
+    cluster_crash(c, heir);
+    cluster_restart(c, heir);
+    uint64_t write = cluster_increment(c, heir, 0);
+    cr_expect(finishes(c, write, STALL_NS_MAX));
+    end(c);
+}
