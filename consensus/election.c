@@ -237,6 +237,14 @@ static bool is_connected(const struct paxos *p, uint32_t member)
     return p->heard_ns[member] != 0 && p->now_ns - p->heard_ns[member] <= 3 * HEARTBEAT_NS;
 }
 
+/* Who is new to the voters may not have applied the change: then it would not take over, while the
+ * others wait for it. See decided_to_tell() in paxos.c. */
+static bool knows_its_vote(const struct paxos *p, uint32_t member)
+{
+    const struct configuration *c = &p->configuration;
+    return (c->voters_before >> member & 1) || p->leader.members_decided[member] + 1 >= c->from;
+}
+
 /* The best other voter of the newest configuration; MEMBERS_MAX: none can take over. */
 static uint32_t choose_successor(const struct paxos *p)
 {
@@ -244,7 +252,7 @@ static uint32_t choose_successor(const struct paxos *p)
     uint32_t best = MEMBERS_MAX;
     for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
         bool is_voter = p->configuration.voters & UINT32_C(1) << i;
-        if (!is_voter || i == p->self || !is_connected(p, i) ||
+        if (!is_voter || i == p->self || !is_connected(p, i) || !knows_its_vote(p, i) ||
             lacks_much(decided[i], p->replica.decided))
             continue;
         if (best == MEMBERS_MAX || decided[i] > decided[best])

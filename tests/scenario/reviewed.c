@@ -125,3 +125,33 @@ Test(reviewed, a_single_voter_that_is_replaced_may_stop_at_once)
     cr_expect(finishes(c, write, STALL_NS_MAX));
     end(c);
 }
+
+/* ---- hand-over ---- */
+
+/* How long it takes until the first slot after the change is decided, when the one voter is
+ * replaced by a node whose store applies nothing for @hung_ns. */
+static uint64_t replace_by_slow(uint64_t hung_ns)
+{
+    struct cluster *c = begin(1);
+    for (uint32_t i = 0; i < 80; i++) /* who lags by so much has to catch up first */
+        cr_assert(finishes(c, cluster_increment(c, 0, 0), SOON));
+    uint32_t heir = cluster_add(c, 0);
+    uint64_t changes = cluster_counts(c).changes;
+    RUN_UNTIL(c, 20 * NS_PER_S, cluster_counts(c).changes > changes);
+    cluster_hang_store(c, heir, hung_ns);
+    uint64_t from = cluster_view(c, 0).configuration.from, began_ns = cluster_now_ns(c);
+    RUN_UNTIL(c, SOON, cluster_decided(c) >= from);
+    uint64_t took_ns = cluster_now_ns(c) - began_ns;
+    cr_expect(finishes(c, cluster_increment(c, heir, 0), SOON));
+    end(c);
+    return took_ns;
+}
+
+/* Red: choose_successor() takes whoever is far enough, also if it does not know of its vote. */
+Test(reviewed, a_replaced_leader_hands_over_as_soon_as_its_successor_knows_of_the_change)
+{
+    uint64_t quick_ns = replace_by_slow(0), slow_ns = replace_by_slow(80 * NS_PER_MS);
+    cr_expect_leq(quick_ns, 60 * NS_PER_MS, "%u us", (unsigned)(quick_ns / 1000));
+    cr_expect_leq(slow_ns, 80 * NS_PER_MS + HEARTBEAT_NS + 60 * NS_PER_MS, "%u us",
+                  (unsigned)(slow_ns / 1000));
+}
