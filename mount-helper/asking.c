@@ -8,7 +8,13 @@
 int asking_call(const char *state_dir, const char *method, const struct buffer *params,
                 int timeout_ms, struct admin_response *response)
 {
-    int rc = admin_call(state_dir, method, params, -1, timeout_ms, response);
+    return asking_call_with(state_dir, method, params, -1, timeout_ms, response);
+}
+
+int asking_call_with(const char *state_dir, const char *method, const struct buffer *params, int fd,
+                     int timeout_ms, struct admin_response *response)
+{
+    int rc = admin_call(state_dir, method, params, fd, timeout_ms, response);
     if (rc == -ENOENT || rc == -ECONNREFUSED || rc == -ENOTDIR) {
         complain("%s: no daemon runs on %s; start it: paxfs mount %s MNT", method, state_dir,
                  state_dir);

@@ -8,5 +8,8 @@
  * admin_response_deinit(); else -errno. @params: packed map or NULL. */
 int asking_call(const char *state_dir, const char *method, const struct buffer *params,
                 int timeout_ms, struct admin_response *response);
+/* ... with a descriptor that goes along. */
+int asking_call_with(const char *state_dir, const char *method, const struct buffer *params, int fd,
+                     int timeout_ms, struct admin_response *response);
 
 #endif

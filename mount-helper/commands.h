@@ -14,6 +14,9 @@ int command_status(int argc, char **argv); /* report.c: 0 fine, 1 degraded, 2 no
 int command_verify(int argc, char **argv); /* 0 equal, 1 a member did not answer, 2 different */
 int command_member(int argc, char **argv); /* member.c */
 int command_join(int argc, char **argv);   /* join.c */
-int command_dev(int argc, char **argv);    /* dev.c */
+int command_backup(int argc, char **argv); /* backup.c */
+int command_restore(int argc, char **argv); /* restore.c */
+int command_recover(int argc, char **argv); /* recover.c */
+int command_dev(int argc, char **argv);     /* dev.c */
 
 #endif

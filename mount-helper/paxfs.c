@@ -29,6 +29,14 @@ static const char help[] =
     "not\n"
     "                                                      answer, 2 they differ\n"
     "\n"
+    "to be safe\n"
+    "  backup  FILE|- [--state DIR|MNT]                    all files as of one moment, in use or "
+    "not\n"
+    "  restore FILE --new-cluster --state DIR --listen ADDR:PORT [--name NAME]\n"
+    "                                                      a new cluster from a backup\n"
+    "  recover --state DIR [--force-new-cluster]           after the loss of a majority: go on "
+    "alone\n"
+    "\n"
     "a cluster on this machine, to try things\n"
     "  dev up N [--dir D] [--base PORT]                    N nodes on 127.0.0.1 to 127.0.0.N\n"
     "  dev kill nK | start nK | stop nK [--dir D]\n"
@@ -43,10 +51,11 @@ int main(int argc, char **argv)
         const char *name;
         int (*run)(int argc, char **argv);
     } verbs[] = {
-        {"init", command_init},     {"mount", command_mount},   {"umount", command_umount},
-        {"stop", command_stop},     {"leader", command_leader}, {"status", command_status},
-        {"verify", command_verify}, {"member", command_member}, {"join", command_join},
-        {"dev", command_dev},
+        {"init", command_init},       {"mount", command_mount},   {"umount", command_umount},
+        {"stop", command_stop},       {"leader", command_leader}, {"status", command_status},
+        {"verify", command_verify},   {"member", command_member}, {"join", command_join},
+        {"dev", command_dev},         {"backup", command_backup}, {"restore", command_restore},
+        {"recover", command_recover},
     };
 
     if (argc < 2) {

@@ -177,6 +177,8 @@ static void on_tick(uv_timer_t *handle)
         admission_tick(n);
         driver_flush(n->driver); /* the burst's end comes only after the next poll */
     }
+    if (n->stop_phase != STOP_CLOSING)
+        backups_tick(n);
     if (++n->ticks % FRONTEND_EVERY_TICKS == 0) {
         if (n->frontend)
             frontend_tick(n->frontend, clock_now_ns());

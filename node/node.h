@@ -8,6 +8,7 @@
  *   admission a host knocks, and is let in
  *   expiry   sessions of hosts that have fallen silent end
  *   snapshots another member's state in the place of the own one, and the own one for others
+ *   backups  the state, for a person to keep
  *   serving  requests and reads in, outcomes out; reaping; digests
  *   mounts   the FUSE frontend's coming and going
  *   status   what `paxfs status` and `verify` answer
@@ -74,6 +75,7 @@ struct expiry {
 
 struct change;    /* changes */
 struct admission; /* admission */
+struct backup;    /* backups */
 
 /* One `paxfs verify` under way. */
 struct verification {
@@ -120,6 +122,7 @@ struct node {
     uint64_t promote_ns; /* not before */
     struct change *changes;
     struct admission *admissions;
+    struct backup *backup; /* NULL: none is being made */
     struct expiry expiry;
     struct queue own_done; /* outcomes of commands of the node itself, for the loop */
 
@@ -256,6 +259,13 @@ void snapshots_on_gone(struct node *n, uint32_t seat);
 void snapshots_drain(struct node *n);
 /* Before the storer stops. */
 void snapshots_stop(struct node *n);
+
+/* backups */
+/* Takes @fd, the pipe's end to write to, or -1; @r is answered once all is written. */
+void backups_on_request(struct node *n, struct admin_request *r, int fd);
+void backups_tick(struct node *n);
+/* Before the store closes. */
+void backups_stop(struct node *n);
 
 /* serving */
 struct frontend_backend serving_backend(struct node *n);

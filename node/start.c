@@ -206,6 +206,10 @@ static void on_admin(void *context, struct admin_request *r, const char *method,
         mounts_on_request(n, r, params, fd);
         return;
     }
+    if (strcmp(method, "backup") == 0) {
+        backups_on_request(n, r, fd);
+        return;
+    }
     if (fd >= 0)
         close(fd);
     if (changes_on_request(n, r, method, params))

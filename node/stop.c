@@ -41,6 +41,7 @@ static void on_unmounted(struct node *n)
     if (n->driver)
         driver_flush(n->driver); /* the log gets all records that a last checkpoint waits for */
     reads_stop(&n->reads, -EIO);
+    backups_stop(n);
     snapshots_stop(n); /* what is being installed is first */
     storer_stop(n->storer);
     clients_fail(&n->clients, -EIO);

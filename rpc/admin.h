@@ -6,6 +6,7 @@
  * /dev/fuse.
  *
  * Methods: status {} · verify {} · mount {dir, read_only, timeo_ns} + fd · stop {} · transfer {}
+ * backup {} + fd, a pipe's end to write to -> {slot, bytes, behind}: answered once all is written
  * member_add {name, learner, replaces} -> {token, expires_s}
  * member_remove {name, force} · member_promote {name, force} · member_replace {old, new, force} ·
  * member_set_addr {name, address} -> {did, missing}: sentences, missing nil where nothing is;
