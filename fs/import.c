@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/cursor.h"
 #include "fs/checkpoint.h"
+#include "fs/damage.h"
 #include "fs/digest.h"
 #include "fs/disk.h"
 #include "fs/environment.h"
@@ -204,6 +205,13 @@ static int check_digest(const struct store *next)
     return rc == 0 && memcmp(sum, next->meta.sum, sizeof sum) != 0 ? -EBADMSG : rc;
 }
 
+/* A hollow store has nothing of its own slot either. */
+static bool is_news(const struct store *s, uint64_t applied)
+{
+    uint64_t own = store_applied(s);
+    return applied > own || (s->is_hollow && applied == own);
+}
+
 static int open_received(struct store_import *i, uint64_t node)
 {
     struct store *next = i->next;
@@ -218,7 +226,7 @@ static int open_received(struct store_import *i, uint64_t node)
         rc = checkpoint_pin(next, &next->pinned);
     if (rc == 0 && membership_is_empty(&next->membership))
         rc = -EBADMSG;
-    if (rc == 0 && next->meta.applied <= store_applied(i->s))
+    if (rc == 0 && !is_news(i->s, next->meta.applied))
         rc = -ESTALE;
     if (rc == 0 && node != 0 && membership_seat(&next->membership, node) == MEMBERS_MAX)
         rc = -ESTALE;
@@ -299,6 +307,9 @@ static void take_over(struct store *s, struct store *next)
     exchange(s, next);
     pthread_mutex_unlock(&s->lock);
     announce(s, next);
+    damage_forget(s);
+    s->is_hollow = false;
+    atomic_store(&s->is_refused, false);
     pthread_rwlock_unlock(&s->swap);
 }
 
@@ -309,7 +320,7 @@ int store_import_install(struct store *s, struct store_import *i)
     ASSERT(s->txn == NULL);
     if (atomic_exchange(&s->checkpointing, true))
         return -EBUSY;
-    if (i->checkpoint.applied <= s->committed.applied) {
+    if (!is_news(s, i->checkpoint.applied)) {
         import_free(i, false);
         atomic_store(&s->checkpointing, false);
         return -ESTALE;

@@ -6,6 +6,18 @@
 
 #include "base/assert.h"
 
+static int begin(struct store_reader *r)
+{
+    ASSERT(!r->is_open);
+    pthread_rwlock_rdlock(&r->s->swap);
+    int rc = store_errno(r->txn ? mdb_txn_renew(r->txn)
+                                : mdb_txn_begin(r->s->env, NULL, MDB_RDONLY, &r->txn));
+    r->is_open = rc == 0;
+    if (rc)
+        pthread_rwlock_unlock(&r->s->swap);
+    return rc;
+}
+
 int store_reader_new(struct store *s, struct store_reader **out)
 {
     struct store_reader *r = calloc(1, sizeof *r);
@@ -15,7 +27,7 @@ int store_reader_new(struct store *s, struct store_reader **out)
     pthread_mutex_lock(&s->lock);
     DL_APPEND(s->readers, r);
     pthread_mutex_unlock(&s->lock);
-    int rc = store_read_begin(r); /* is there room for one more? */
+    int rc = begin(r); /* is there room for one more? */
     if (rc) {
         store_reader_free(r);
         return rc;
@@ -43,14 +55,7 @@ void store_reader_free(struct store_reader *r)
 
 int store_read_begin(struct store_reader *r)
 {
-    ASSERT(!r->is_open);
-    pthread_rwlock_rdlock(&r->s->swap);
-    int rc = store_errno(r->txn ? mdb_txn_renew(r->txn)
-                                : mdb_txn_begin(r->s->env, NULL, MDB_RDONLY, &r->txn));
-    r->is_open = rc == 0;
-    if (rc)
-        pthread_rwlock_unlock(&r->s->swap);
-    return rc;
+    return atomic_load(&r->s->is_refused) ? -EBADMSG : begin(r);
 }
 
 void store_read_end(struct store_reader *r)

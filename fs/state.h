@@ -71,6 +71,8 @@ struct store {
     MDB_txn *pinned_in_doubt;   /* ... of one that failed: it may be what a restart finds */
     _Atomic bool checkpointing; /* between begin and finish; for ever after a failure */
     _Atomic bool importing;
+    _Atomic bool is_refused; /* nothing is read; see fs/hollow.h */
+    bool is_hollow;
     _Atomic uint64_t pages_at_checkpoint, pages; /* of the file */
 
     _Atomic uint64_t membership_version; /* of `published` */

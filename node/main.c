@@ -15,7 +15,7 @@
 #include "node/node.h"
 
 struct options {
-    const char *state_dir, *pid_file;
+    const char *state_dir, *pid_file, *log_level;
     bool foreground;
 };
 
@@ -65,6 +65,7 @@ static int parse(int argc, char **argv, struct options *o)
         case 'l':
             if (set_log_level(optarg) < 0)
                 return -EINVAL;
+            o->log_level = optarg;
             break;
         case 'V':
             printf("paxfsd %s\n", PAXFS_VERSION);
@@ -260,6 +261,25 @@ static int open_node(struct node *n, char *error, size_t error_size)
     return rc;
 }
 
+/* The same process, the lock free: in quarantine. It has left its terminal already. */
+static void begin_anew(const struct options *o)
+{
+    const char *arguments[9] = {"paxfsd", "--state", o->state_dir, "--foreground"};
+    size_t count = 4;
+    if (o->pid_file) {
+        arguments[count++] = "--pid-file";
+        arguments[count++] = o->pid_file;
+    }
+    if (o->log_level) {
+        arguments[count++] = "--log-level";
+        arguments[count++] = o->log_level;
+    }
+    arguments[count] = NULL;
+    execv("/proc/self/exe", (char **)(uintptr_t)arguments);
+    log_event(LOG_ERROR, "event=restart_failed error=\"%s\" what_to_do=\"start paxfsd again\"",
+              strerror(errno));
+}
+
 static int serve(struct node *n, const struct options *o)
 {
     char error[1024];
@@ -275,6 +295,8 @@ static int serve(struct node *n, const struct options *o)
         if (o->pid_file)
             unlink(o->pid_file);
         log_event(LOG_WARN, "event=stopped threads_left=1");
+        if (n->restarts)
+            begin_anew(o);
         _exit(n->exit_code);
     }
 
@@ -324,6 +346,8 @@ int main(int argc, char **argv)
         return 1;
     rc = serve(&node, &o);
     close(lock);
+    if (node.restarts)
+        begin_anew(&o);
     free(state_dir);
     return rc;
 }

@@ -7,6 +7,7 @@
  *   changes  what `paxfs member` asks for
  *   admission a host knocks, and is let in
  *   expiry   sessions of hosts that have fallen silent end
+ *   quarantine a state that is wrong is set aside
  *   snapshots another member's state in the place of the own one, and the own one for others
  *   backups  the state, for a person to keep
  *   serving  requests and reads in, outcomes out; reaping; digests
@@ -25,6 +26,7 @@
 #include "node/clients.h"
 #include "node/config.h"
 #include "node/driver.h"
+#include "node/quarantine.h"
 #include "node/reads.h"
 #include "node/snapshot_receive.h"
 #include "node/snapshot_send.h"
@@ -124,6 +126,9 @@ struct node {
     struct admission *admissions;
     struct backup *backup; /* NULL: none is being made */
     struct expiry expiry;
+    struct quarantine quarantine;
+    uint64_t damage_logged; /* how much had been found when that was last said */
+    bool restarts;          /* the process begins anew once it has stopped */
     struct queue own_done; /* outcomes of commands of the node itself, for the loop */
 
     /* snapshots */

@@ -289,6 +289,8 @@ static void drain_reads(struct node *n)
 void serving_drain(struct node *n)
 {
     int failure = atomic_load(&n->failure);
+    if (failure == -EBADMSG && n->stop_phase == STOP_NOT)
+        (void)quarantine_begin(n, "damaged: found while applying a change");
     if (failure && n->stop_phase == STOP_NOT) {
         log_event(
             LOG_ERROR,

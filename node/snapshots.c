@@ -184,7 +184,7 @@ void snapshots_on_paused(void *context)
 /* The core goes on from the store's slot, if it has not come as far by itself meanwhile. */
 static void tell_core(struct node *n, uint64_t slot)
 {
-    if (driver_view(n->driver)->decided >= slot) {
+    if (driver_view(n->driver)->decided >= slot && !n->quarantine.is_on) {
         members_follow(n);
         return;
     }
@@ -205,6 +205,7 @@ static void on_installed(void *context, bool is_installed)
         uint64_t slot = store_applied(n->store);
         pending_applied(n->pending, slot);
         tell_core(n, slot);
+        quarantine_end(n);
         snapshot_send_forbid(n->snapshot_send, false);
     }
     storer_resume(n->storer);

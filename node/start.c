@@ -79,13 +79,13 @@ static int refuse_lost_log(struct node *n, const char *log_dir, char *error, siz
                  rc == -EBADMSG ? "damaged" : strerror(-rc));
         return rc;
     }
-    if (wal_is_born(log_dir) || (n->life == 0 && store_applied(n->store) == 0))
+    if (wal_is_born(log_dir) || (n->store && n->life == 0 && store_applied(n->store) == 0))
         return 0;
     snprintf(
         error, error_size,
         "the log is gone, but this host took part already (its store is at slot %llu): it would "
         "forget its votes; put back wal/, or make a new state directory",
-        (unsigned long long)store_applied(n->store));
+        (unsigned long long)(n->store ? store_applied(n->store) : 0));
     return -EBADMSG;
 }
 
@@ -103,10 +103,11 @@ static int refuse_mismatch(struct node *n, char *error, size_t error_size)
     return 0;
 }
 
-/* This host has joined, and has not installed its first snapshot. */
+/* This host has joined, and has not installed its first snapshot; or what it had was wrong. */
 static bool is_blank(const struct node *n)
 {
-    return n->config.has_joined && store_membership_version(n->store) == 0;
+    return n->quarantine.is_on ||
+           (n->config.has_joined && store_membership_version(n->store) == 0);
 }
 
 /* Bring the store up to what the log knows decided, and gather the votes above. */
@@ -129,16 +130,35 @@ static int recover(struct node *n, struct wal *wal, char *error, size_t error_si
     return rc;
 }
 
+/* In quarantine, once the log tells how far this host has come. */
+static int open_hollow_if_due(struct node *n, char *error, size_t error_size)
+{
+    if (!n->quarantine.is_on)
+        return 0;
+    int rc = quarantine_open_store(n);
+    if (rc < 0)
+        snprintf(error, error_size, "cannot set the damaged store aside: %s", strerror(-rc));
+    return rc;
+}
+
 int node_open_state(struct node *n, char *error, size_t error_size)
 {
     n->accepted = calloc(1, sizeof *n->accepted);
     n->pending = pending_new();
     if (!n->accepted || !n->pending)
         return -ENOMEM;
-    int rc = store_open(n->state_dir, &n->store, error, error_size);
+    int rc = quarantine_load(n->state_dir, &n->quarantine);
+    if (rc < 0) {
+        snprintf(error, error_size, "quarantine: %s", rc == -EBADMSG ? "damaged" : strerror(-rc));
+        return rc;
+    }
+    if (!n->quarantine.is_on)
+        rc = store_open(n->state_dir, &n->store, error, error_size);
+    if (rc == -EBADMSG && quarantine_begin_at_start(n, error))
+        rc = 0;
     if (rc < 0)
         return rc;
-    if (config_is_formed(&n->config))
+    if (n->store && config_is_formed(&n->config))
         rc = forming_begin_membership(n);
     if (rc < 0) {
         snprintf(error, error_size, "store: %s",
@@ -156,7 +176,16 @@ int node_open_state(struct node *n, char *error, size_t error_size)
     rc = wal_open(dir, &wal, &n->recovered, error, error_size);
     if (rc < 0)
         return rc;
-    rc = recover(n, wal, error, error_size);
+    rc = open_hollow_if_due(n, error, error_size);
+    if (rc == 0)
+        rc = recover(n, wal, error, error_size);
+    if (rc == -EBADMSG && !n->quarantine.is_on && quarantine_begin_at_start(n, error)) {
+        store_close(n->store);
+        n->store = NULL;
+        rc = open_hollow_if_due(n, error, error_size);
+        if (rc == 0)
+            rc = recover(n, wal, error, error_size);
+    }
     if (rc == 0)
         rc = members_open(n, error, error_size);
     if (rc < 0)

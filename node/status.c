@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "fs/damage.h"
 #include "node/node.h"
 
 enum { REASONS_MAX = 16 };
@@ -54,8 +55,10 @@ static void judge_member(const struct node *n, struct health *h, uint32_t seat)
         snprintf(r->text, sizeof r->text, "%s is not connected: %s", m->name, peer.last_error);
     }
     if (n->members[seat].diverged) {
-        struct reason *r = add_reason(h, "digest_differs",
-                                      "stop that host and keep both directories for a report");
+        struct reason *r =
+            add_reason(h, "digest_differs",
+                       "wait: the one that most differ from gets its state anew; if that "
+                       "does not come, keep both directories for a report");
         snprintf(r->text, sizeof r->text, "the state of %s differs from this host's", m->name);
     }
     if (n->strangers & UINT32_C(1) << seat) {
@@ -104,6 +107,23 @@ static void judge_members(const struct node *n, struct health *h)
     }
 }
 
+static void judge_state(const struct node *n, struct health *h)
+{
+    struct store_damage damage;
+    if (n->quarantine.is_on) {
+        struct reason *r = add_reason(h, "quarantined",
+                                      "nothing: it gets the files from another host, and then "
+                                      "answers again; look at its disk and memory");
+        snprintf(r->text, sizeof r->text, "this host's state is set aside: %s",
+                 n->quarantine.reason);
+    } else if (store_damage(n->store, &damage)) {
+        struct reason *r = add_reason(h, "damaged",
+                                      "start the other hosts, so that it can get the files anew; "
+                                      "alone: put back a backup");
+        snprintf(r->text, sizeof r->text, "damaged here, and not given out: %s", damage.first);
+    }
+}
+
 static void judge(const struct node *n, struct health *h)
 {
     *h = (struct health){0};
@@ -114,6 +134,7 @@ static void judge(const struct node *n, struct health *h)
     }
     judge_members(n, h);
     const struct paxos_view *view = n->driver ? driver_view(n->driver) : NULL;
+    judge_state(n, h);
     if (view && view->needs_snapshot) {
         struct reason *r = add_reason(h, "needs_snapshot", "wait: it fetches the files");
         snprintf(r->text, sizeof r->text, "this host has yet to get another one's state");
@@ -513,7 +534,8 @@ void status_tell_peers(struct node *n)
 {
     const struct digest_point *point = newest_point(n);
     struct peer_message m = {.kind = PEER_STATUS,
-                             .status = {.applied = store_applied(n->store),
+                             .status = {.applied = n->quarantine.is_on ? 0 : /* of a state */
+                                                       store_applied(n->store),
                                         .checkpointed = store_checkpointed(n->store),
                                         .digest_slot = point->slot,
                                         .digest = {point->digest[0], point->digest[1]},
@@ -588,20 +610,58 @@ void status_on_verify(struct node *n, struct admin_request *r)
     serving_ask_digest(n, v->nonce);
 }
 
+/* How many voters told @digest of @slot. */
+static uint32_t count_equal(const struct node *n, uint64_t slot, const uint64_t digest[2])
+{
+    uint32_t count = 0, voters = members_voters(n);
+    NODE_EACH_SEAT (n, i) {
+        const struct peer_status *s = &n->members[i].status;
+        bool is_of_slot = i != n->self && n->members[i].told_ns && s->digest_slot == slot;
+        count +=
+            is_of_slot && (voters >> i & 1) && memcmp(digest, s->digest, sizeof s->digest) == 0;
+    }
+    return count;
+}
+
+/* A majority of the voters that are of one mind at one slot are right, and then this host, which
+ * is not, is wrong. Without one nobody knows, and all say so. */
+static void judge_own(struct node *n, const struct digest_point *own)
+{
+    uint32_t majority = (uint32_t)__builtin_popcount(members_voters(n)) / 2 + 1;
+    NODE_EACH_SEAT (n, i) {
+        const struct peer_status *s = &n->members[i].status;
+        bool differs = i != n->self && n->members[i].told_ns && s->digest_slot == own->slot &&
+                       memcmp(own->digest, s->digest, sizeof own->digest) != 0;
+        if (!differs || count_equal(n, own->slot, s->digest) < majority)
+            continue;
+        char reason[QUARANTINE_REASON_SIZE];
+        snprintf(reason, sizeof reason, "diverged: a majority had another digest at slot %llu",
+                 (unsigned long long)own->slot);
+        (void)quarantine_begin(n, reason);
+        return;
+    }
+}
+
 /* Two replicas that differ at one slot: somebody is wrong, and it must not stay unsaid. */
 static void compare(struct node *n, uint32_t seat, const struct peer_status *s)
 {
     for (uint32_t i = 0; i < DIGESTS_KEPT; i++) {
         const struct digest_point *p = &n->points[i];
-        if (p->slot == 0 || p->slot != s->digest_slot ||
-            memcmp(p->digest, s->digest, sizeof p->digest) == 0)
+        if (p->slot == 0 || p->slot != s->digest_slot)
             continue;
+        if (memcmp(p->digest, s->digest, sizeof p->digest) == 0) {
+            n->members[seat].diverged = false; /* it has its state anew */
+            continue;
+        }
         if (!n->members[seat].diverged)
-            log_event(LOG_ERROR,
-                      "event=digest_differs member=%s slot=%llu what_to_do=\"stop one of the two "
-                      "hosts and keep both state directories for a report\"",
-                      name_of(n, seat), (unsigned long long)p->slot);
+            log_event(
+                LOG_ERROR,
+                "event=digest_differs member=%s slot=%llu what_to_do=\"the one that a majority "
+                "differs from gets its state anew; without a majority stop both and keep "
+                "their state directories for a report\"",
+                name_of(n, seat), (unsigned long long)p->slot);
         n->members[seat].diverged = true;
+        judge_own(n, p);
     }
 }
 
@@ -632,6 +692,7 @@ void status_tick(struct node *n)
 {
     status_tell_peers(n);
     storer_tick(n->storer);
+    quarantine_tick(n);
     if (n->verification.request && clock_now_ns() >= n->verification.deadline_ns)
         end_verification(n);
     uint64_t applied = store_applied(n->store);
