@@ -61,6 +61,7 @@ static struct snapshot_receive *receive;
 static uint32_t wholes, installs, stales, failures;
 static uint64_t noted; /* slot, before the install */
 static int export_error, note_error;
+static size_t export_pieces; /* so many, whole ones, of zeroes, in the place of the store */
 static bool is_checkpointed; /* though the store is to be quiet */
 static struct store_checkpoint *checkpoint;
 
@@ -78,8 +79,19 @@ static uint64_t node_of(const struct store_fixture *donor)
     return (uint64_t)(donor - donors) + 1;
 }
 
+static int export_zeroes(int fd)
+{
+    static const uint8_t zeroes[SNAPSHOT_PIECE_MAX];
+    for (size_t i = 0; i < export_pieces; i++)
+        if (write(fd, zeroes, sizeof zeroes) != sizeof zeroes)
+            return -EPIPE;
+    return 0;
+}
+
 static int export_donor(void *context, int fd)
 {
+    if (export_pieces)
+        return export_zeroes(fd);
     int rc = store_export(((struct store_fixture *)context)->store, fd);
     return export_error ? export_error : rc;
 }
@@ -273,7 +285,9 @@ static void settle(void)
         moved |= is_woken;
         is_woken = false;
         pthread_mutex_unlock(&lock);
-        quiet = moved ? 0 : quiet + 1;
+        bool waits_for_disk = phase() == SNAPSHOT_CHECKING || phase() == SNAPSHOT_INSTALLING ||
+                              phase() == SNAPSHOT_ENDING;
+        quiet = moved || waits_for_disk ? 0 : quiet + 1;
     }
 }
 
@@ -510,6 +524,23 @@ Test(snapshot, a_store_that_is_not_quiet_is_not_replaced)
     is_checkpointed = false;
     cr_assert_eq(store_checkpoint_finish(receiver.store, checkpoint), 0);
     try_again();
+}
+
+Test(snapshot, whole_pieces_end_with_one_of_no_bytes)
+{
+    static const size_t counts[] = {1, SNAPSHOT_WINDOW / SNAPSHOT_PIECE_MAX, 20};
+    for (size_t i = 0; i < ARRAY_COUNT(counts); i++) {
+        export_pieces = counts[i];
+        pieces = 0;
+        want(1);
+        cr_expect_eq(pieces, counts[i] + 1);
+        cr_expect_str_eq(last_error(), "check: damaged on the way", "it is no state");
+        expect_nothing_left();
+        now_ns += SNAPSHOT_PAUSE_NS;
+        export_pieces = 0;
+        snapshot_send_on_gone(sends[0], RECEIVER);
+        snapshot_send_on_gone(sends[1], RECEIVER);
+    }
 }
 
 Test(snapshot, an_export_that_fails_is_told)
