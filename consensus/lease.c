@@ -34,7 +34,7 @@ void lease_release(struct lease_given *l, const struct message *m, uint64_t now_
     for (uint32_t i = 0; i < m->release.holder_count && i < MEMBERS_MAX; i++) {
         const struct holder *h = &m->release.holders[i];
         l->readers[l->reader_count++] =
-            (struct lease_reader){h->node, h->life, now_ns + lease_waited_ns(h->left_ns)};
+            (struct lease_reader){h->node, h->life, now_ns + lease_told_ns(h->left_ns)};
     }
 }
 

@@ -19,6 +19,13 @@ static inline uint64_t lease_waited_ns(uint64_t ns)
     return ns + ns / 100 * CLOCK_RATE_ERROR_PERCENT + 100;
 }
 
+/* ... of a read lease that a message tells of. None runs for longer than a leader's lease: one bad
+ * message must not make all decisions wait, and be handed on from leader to leader. */
+static inline uint64_t lease_told_ns(uint64_t left_ns)
+{
+    return lease_waited_ns(left_ns < LEASE_NS ? left_ns : LEASE_NS);
+}
+
 /* A read lease that is out, until when by this node's clock. */
 struct lease_reader {
     uint64_t node, life, until_ns;

@@ -124,8 +124,7 @@ enum scout_verdict scout_on_p1b(struct scout *s, uint32_t from, const struct mes
         return order > 0 ? SCOUT_LOST : SCOUT_GOES_ON;
     for (uint32_t i = 0; i < m->p1b.holder_count; i++) {
         const struct holder *h = &m->p1b.holders[i];
-        keep_reader(s,
-                    (struct lease_reader){h->node, h->life, now_ns + lease_waited_ns(h->left_ns)});
+        keep_reader(s, (struct lease_reader){h->node, h->life, now_ns + lease_told_ns(h->left_ns)});
     }
 
     uint32_t bit = UINT32_C(1) << from;

@@ -184,3 +184,17 @@ Test(scout, unites_the_read_leases_that_early_promises_tell_of)
     cr_assert_eq(s->reader_count, 2);
     cr_expect_geq(s->readers[0].until_ns, 105050, "the latest end, by the slowest clock");
 }
+
+Test(scout, believes_in_no_read_lease_that_is_longer_than_a_leaders)
+{
+    struct outbox *o = fixture_outbox(3);
+    struct scout *s = begun(3, o);
+    struct holder endless[] = {{9, 7, UINT64_MAX}, {8, 2, 3600 * NS_PER_S}};
+    struct message m = fixture_p1b(own, NULL, 0);
+    m.p1b.holders = endless;
+    m.p1b.holder_count = 2;
+    scout_on_p1b(s, 0, &m, &play, NS_PER_S, o);
+    cr_assert_eq(s->reader_count, 2);
+    for (uint32_t i = 0; i < 2; i++)
+        cr_expect_eq(s->readers[i].until_ns, NS_PER_S + lease_waited_ns(LEASE_NS));
+}
