@@ -166,6 +166,14 @@ bool read_holders_may_have(const struct read_holders *h, uint32_t seat, uint64_t
     return now_ns >= r->paused_until_ns && !is_waited_for;
 }
 
+/* Another life of the holder goes on only when the lease of the one before has ended, and whoever
+ * made a decision wait for that pauses: or one that starts and dies again and again would make all
+ * wait each time. */
+static bool is_held_by_other_life(const struct read_holder *r, uint64_t life, uint64_t now_ns)
+{
+    return r->life != life && (now_ns < r->until_ns || r->waiting_ns != 0);
+}
+
 uint64_t read_holders_grant(struct read_holders *h, uint32_t seat, uint64_t life, uint64_t until_ns,
                             uint64_t now_ns)
 {
@@ -176,6 +184,8 @@ uint64_t read_holders_grant(struct read_holders *h, uint32_t seat, uint64_t life
     if (left_ns == 0 || life == LIFE_NONE)
         return 0;
     struct read_holder *r = &h->at[seat];
+    if (is_held_by_other_life(r, life, now_ns))
+        return 0;
     if (r->life != life) {
         wait_out(h, seat);
         r->life = life;
@@ -189,9 +199,9 @@ void read_holders_on_ack(struct read_holders *h, uint32_t seat, uint64_t life, u
                          uint64_t now_ns)
 {
     struct read_holder *r = &h->at[seat];
+    if (is_held_by_other_life(r, life, now_ns))
+        return;
     if (r->life != life) {
-        if (now_ns < r->until_ns)
-            return;
         wait_out(h, seat);
         r->life = life;
     }

@@ -83,7 +83,8 @@ void read_holders_inherit(struct read_holders *h, uint32_t seat, uint64_t life, 
 /* Another node has the seat now, or none. */
 void read_holders_forget(struct read_holders *h, uint32_t seat);
 bool read_holders_may_have(const struct read_holders *h, uint32_t seat, uint64_t now_ns);
-/* Give or renew a lease that ends by @until_ns. Returns its length for the asker; 0: none. */
+/* Give or renew a lease that ends by @until_ns. Returns its length for the asker; 0: none, also
+ * while the lease of a former life is out. */
 uint64_t read_holders_grant(struct read_holders *h, uint32_t seat, uint64_t life, uint64_t until_ns,
                             uint64_t now_ns);
 void read_holders_on_ack(struct read_holders *h, uint32_t seat, uint64_t life, uint64_t through,

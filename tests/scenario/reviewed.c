@@ -1,6 +1,5 @@
 /* Histories that a reading of the core against its own rules brought up. Beside each stands what
  * was wrong, or what to break, to see it red. */
-#include <stdlib.h>
 #include "consensus/paxos_node.h"
 #include "tests/scenario/scenario.h"
 #include "tests/support/cluster_internal.h"
@@ -154,4 +153,69 @@ Test(reviewed, a_replaced_leader_hands_over_as_soon_as_its_successor_knows_of_th
     cr_expect_leq(quick_ns, 60 * NS_PER_MS, "%u us", (unsigned)(quick_ns / 1000));
     cr_expect_leq(slow_ns, 80 * NS_PER_MS + HEARTBEAT_NS + 60 * NS_PER_MS, "%u us",
                   (unsigned)(slow_ns / 1000));
+}
+
+/* ---- holders of read leases ---- */
+
+/* Red: read_holders_grant() gives the next life a lease at once. */
+Test(reviewed, a_holder_that_dies_again_and_again_does_not_make_writes_crawl)
+{
+    struct cluster *c = begin(3);
+    uint64_t end_ns = cluster_now_ns(c) + 20 * NS_PER_S, stalled_ns = 0;
+    uint64_t crash_ns = cluster_now_ns(c);
+    while (cluster_now_ns(c) < end_ns) {
+        if (cluster_now_ns(c) >= crash_ns) {
+            cluster_crash(c, 2);
+            cluster_restart(c, 2);
+            crash_ns = cluster_now_ns(c) + 800 * NS_PER_MS;
+        }
+        uint64_t began_ns = cluster_now_ns(c), write = cluster_increment(c, 0, 0);
+        cr_assert(finishes(c, write, READ_LEASE_NS + 50 * NS_PER_MS));
+        if (cluster_now_ns(c) - began_ns > 20 * NS_PER_MS)
+            stalled_ns += cluster_now_ns(c) - began_ns;
+        cluster_run(c, NS_PER_MS);
+    }
+    cr_expect_leq(stalled_ns, 3 * NS_PER_S, "%u ms", (unsigned)(stalled_ns / NS_PER_MS));
+    end(c);
+}
+
+/* A steady cluster: the leader writes one thing, a follower reads another. */
+Test(reviewed, reads_of_quiet_objects_go_by_lease_and_cost_the_writes_nothing)
+{
+    struct cluster *c = begin(3);
+    cluster_reset_sent(c);
+    struct cluster_counts before = cluster_counts(c);
+    uint64_t longest_ns = 0;
+    enum { WRITES = 2000 };
+    for (uint32_t i = 0; i < WRITES; i++) {
+        uint64_t began_ns = cluster_now_ns(c), write = cluster_increment(c, 0, 0);
+        cluster_read(c, 1, 1);
+        cr_assert(finishes(c, write, SOON));
+        cluster_read(c, 2, 1);
+        if (cluster_now_ns(c) - began_ns > longest_ns)
+            longest_ns = cluster_now_ns(c) - began_ns;
+    }
+    struct cluster_counts after = cluster_counts(c);
+    uint64_t reads = after.reads - before.reads, local = after.reads_local - before.reads_local;
+    cr_expect_geq(local, 2 * WRITES - 4, "%u of %u", (unsigned)local, (unsigned)reads);
+    cr_expect_leq(cluster_sent(c, MESSAGE_READ), 4);
+    /* There and back, two syncs, and the loops' batching. */
+    cr_expect_leq(longest_ns, NS_PER_MS, "%u us", (unsigned)(longest_ns / 1000));
+    cr_expect_leq(cluster_sent(c, MESSAGE_LEASE_ACK), 2 * WRITES);
+    cr_expect_leq(cluster_sent(c, MESSAGE_P2A), 2 * WRITES);
+    cr_expect_leq(cluster_sent(c, MESSAGE_P2B), 2 * WRITES);
+    end(c);
+}
+
+/* Two of three followers die at once, with leases: one end of theirs, not two. */
+Test(reviewed, two_holders_that_die_at_once_delay_writes_once)
+{
+    struct cluster *c = begin(5);
+    cluster_crash(c, 3);
+    cluster_crash(c, 4);
+    uint64_t began_ns = cluster_now_ns(c);
+    for (int i = 0; i < 20; i++)
+        cr_assert(finishes(c, cluster_increment(c, 0, 0), SOON));
+    cr_expect_leq(cluster_now_ns(c) - began_ns, READ_LEASE_NS + 60 * NS_PER_MS);
+    end(c);
 }

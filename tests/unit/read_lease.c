@@ -279,7 +279,7 @@ Test(read_holders, the_lease_of_a_former_life_or_of_a_seat_given_up_is_waited_ou
     read_holders_clear(&holders);
     granted(1, 7, 1000);
     uint64_t until_ns = holders.at[1].until_ns;
-    granted(1, 8, 2000); /* restarted */
+    cr_expect_eq(read_holders_grant(&holders, 1, 8, 2 * NS_PER_S, 2000), 0, "restarted");
     read_holders_on_ack(&holders, 1, 8, 9, 2000);
     cr_expect_not(read_holders_permit(&holders, 5, until_ns - 1, o));
     cr_expect(read_holders_permit(&holders, 5, until_ns, o));
