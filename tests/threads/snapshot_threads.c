@@ -14,22 +14,17 @@
 #include "node/snapshot_receive.h"
 #include "node/snapshot_send.h"
 #include "node/storer.h"
+#include "tests/support/letters.h"
 #include "tests/support/store_ops.h"
 
 enum {
     HOSTS = 3, /* host i is node i + 1 */
     INSTALLS = 5,
-    LETTERS_MAX = 4096,
     TURNS_MAX = 200000,
-    LAG = 300,        /* slots that a host stays behind the one before it */
+    LAG = 300,       /* slots that a host stays behind the one before it */
     STALE_EVERY = 3, /* installs: then the own store was faster */
 };
 #define TURN_NS (5 * NS_PER_MS) /* the clock that the modules are told */
-
-struct letter {
-    uint64_t from, to;
-    struct peer_message message; /* its bytes follow */
-};
 
 struct host {
     uint64_t node;
@@ -45,8 +40,6 @@ struct host {
 };
 
 static struct host hosts[HOSTS];
-static struct letter *letters[LETTERS_MAX];
-static uint32_t letter_first, letter_count;
 static struct prng prng = {0x1d872b41};
 static uint64_t now_ns = 1000 * NS_PER_S;
 static _Atomic bool done;
@@ -68,18 +61,7 @@ static void wake(void *context)
 
 static void post(void *context, uint64_t to, const struct peer_message *m)
 {
-    const struct host *h = context;
-    bool has_bytes = m->kind == PEER_SNAPSHOT_DATA && m->snapshot_data.size > 0;
-    size_t size = has_bytes ? m->snapshot_data.size : 0;
-    ASSERT(letter_count < LETTERS_MAX);
-    struct letter *l = malloc(sizeof *l + size);
-    ASSERT(l);
-    *l = (struct letter){.from = h->node, .to = to, .message = *m};
-    if (has_bytes) {
-        memcpy(l + 1, m->snapshot_data.bytes, size);
-        l->message.snapshot_data.bytes = (const uint8_t *)(l + 1);
-    }
-    letters[(letter_first + letter_count++) % LETTERS_MAX] = l;
+    letters_post(((struct host *)context)->node, to, m);
 }
 
 static void deliver(const struct letter *l)
@@ -93,9 +75,8 @@ static void deliver(const struct letter *l)
 
 static void deliver_all(void)
 {
-    while (letter_count > 0) {
-        struct letter *l = letters[letter_first++ % LETTERS_MAX];
-        letter_count--;
+    struct letter *l;
+    while ((l = letters_take())) {
         uint64_t fate = prng_below(&prng, 100);
         for (uint32_t i = fate < 2 ? 0 : fate < 4 ? 2 : 1; i > 0; i--)
             deliver(l);
@@ -313,7 +294,7 @@ static void turn(void)
     limit.tv_sec += limit.tv_nsec / (1000 * 1000 * 1000);
     limit.tv_nsec %= 1000 * 1000 * 1000;
     pthread_mutex_lock(&lock);
-    if (!is_woken && letter_count == 0)
+    if (!is_woken && !letters_are_under_way())
         pthread_cond_timedwait(&woken, &lock, &limit);
     is_woken = false;
     pthread_mutex_unlock(&lock);
@@ -333,9 +314,6 @@ int main(void)
            hosts[2].stales);
     for (uint32_t i = HOSTS; i > 0; i--)
         close_host(&hosts[i - 1]);
-    while (letter_count > 0) {
-        free(letters[letter_first++ % LETTERS_MAX]);
-        letter_count--;
-    }
+    letters_clear();
     return 0;
 }

@@ -13,40 +13,18 @@
 #include "fs/disk.h"
 #include "node/snapshot_receive.h"
 #include "node/snapshot_send.h"
+#include "tests/support/letters.h"
 #include "tests/support/store_fixture.h"
 #include "tests/support/store_ops.h"
 
-enum { ROOT = 1, RECEIVER = 9, DONORS = 2, LETTERS_MAX = 4096, TURNS_MAX = 20000 };
+enum { ROOT = 1, RECEIVER = 9, DONORS = 2, TURNS_MAX = 20000 };
 
 /* ---- the wire ---- */
 
-/* A message under way; the bytes of a piece are its own. */
-struct letter {
-    uint64_t from, to;
-    struct peer_message message;
-};
-
-static struct letter *letters[LETTERS_MAX];
-static uint32_t letter_first, letter_count;
 static uint32_t pieces; /* delivered */
 static bool is_cut[RECEIVER + 1];
 /* What happens to a letter: how often it is delivered. NULL: once. */
 static uint32_t (*fate)(struct letter *l);
-
-static void post(uint64_t from, uint64_t to, const struct peer_message *m)
-{
-    ASSERT(letter_count < LETTERS_MAX);
-    bool has_bytes = m->kind == PEER_SNAPSHOT_DATA && m->snapshot_data.size > 0;
-    size_t size = has_bytes ? m->snapshot_data.size : 0;
-    struct letter *l = malloc(sizeof *l + size);
-    ASSERT(l);
-    *l = (struct letter){.from = from, .to = to, .message = *m};
-    if (has_bytes) {
-        memcpy(l + 1, m->snapshot_data.bytes, size);
-        l->message.snapshot_data.bytes = (const uint8_t *)(l + 1);
-    }
-    letters[(letter_first + letter_count++) % LETTERS_MAX] = l;
-}
 
 /* ---- donors and receiver ---- */
 
@@ -98,13 +76,13 @@ static int export_donor(void *context, int fd)
 
 static void donor_send(void *context, uint64_t node, const struct peer_message *m)
 {
-    post(node_of(context), node, m);
+    letters_post(node_of(context), node, m);
 }
 
 static void receiver_send(void *context, uint64_t node, const struct peer_message *m)
 {
     (void)context;
-    post(RECEIVER, node, m);
+    letters_post(RECEIVER, node, m);
 }
 
 static uint64_t other(void *context, uint64_t node)
@@ -201,10 +179,7 @@ static void teardown(void)
 {
     disk_hook = NULL;
     snapshot_receive_free(receive);
-    while (letter_count > 0) {
-        free(letters[letter_first++ % LETTERS_MAX]);
-        letter_count--;
-    }
+    letters_clear();
     for (uint32_t i = 0; i < DONORS; i++) {
         snapshot_send_free(sends[i]);
         store_fixture_deinit(&donors[i]);
@@ -230,10 +205,9 @@ static void deliver(const struct letter *l)
 
 static bool deliver_next(void)
 {
-    if (letter_count == 0)
+    struct letter *l = letters_take();
+    if (!l)
         return false;
-    struct letter *l = letters[letter_first++ % LETTERS_MAX];
-    letter_count--;
     uint32_t times = fate ? fate(l) : 1;
     for (uint32_t i = 0; i < times; i++)
         deliver(l);
@@ -280,7 +254,7 @@ static void settle(void)
         limit.tv_sec += limit.tv_nsec / (1000 * 1000 * 1000);
         limit.tv_nsec %= 1000 * 1000 * 1000;
         pthread_mutex_lock(&lock);
-        if (!is_woken && !moved && letter_count == 0)
+        if (!is_woken && !moved && !letters_are_under_way())
             pthread_cond_timedwait(&woken, &lock, &limit);
         moved |= is_woken;
         is_woken = false;
@@ -575,15 +549,14 @@ static void get(uint64_t node, uint64_t transfer, uint64_t offset)
 static struct peer_snapshot_data answer(void)
 {
     struct peer_snapshot_data data = {.refused = "-"};
-    for (uint32_t i = 0; i < 500 && letter_count == 0; i++) {
+    for (uint32_t i = 0; i < 500 && !letters_are_under_way(); i++) {
         struct timespec moment = {.tv_nsec = 2 * 1000 * 1000};
         nanosleep(&moment, NULL);
         snapshot_send_drain(sends[0]);
     }
-    if (letter_count == 0)
+    struct letter *l = letters_take();
+    if (!l)
         return data;
-    struct letter *l = letters[letter_first++ % LETTERS_MAX];
-    letter_count--;
     data = l->message.snapshot_data;
     data.bytes = NULL;
     free(l);
@@ -624,7 +597,7 @@ Test(snapshot, a_host_keeps_the_last_pieces_alone)
     cr_expect_str_eq(answer().refused, "that piece is not kept any more; begin anew");
     get(5, 1, UINT64_MAX);
     get(5, 1, 300 * SNAPSHOT_PIECE_MAX);
-    cr_expect_eq(letter_count, 0, "far ahead of what was sent");
+    cr_expect_not(letters_are_under_way(), "far ahead of what was sent");
 }
 
 Test(snapshot, a_transfer_that_takes_too_long_ends)
