@@ -213,14 +213,6 @@ static void on_installed(void *context, bool is_installed)
     uv_async_send(&n->wake);
 }
 
-static void on_failure(void *context, const char *doing, int error)
-{
-    struct node *n = context;
-    atomic_store(&n->failure_doing, doing);
-    atomic_store(&n->failure, error);
-    uv_async_send(&n->wake);
-}
-
 int snapshots_open(struct node *n, bool is_blank)
 {
     struct snapshot_send_edges send = {
@@ -236,7 +228,8 @@ int snapshots_open(struct node *n, bool is_blank)
                                              .before_install = before_install,
                                              .after_install = after_install,
                                              .on_installed = on_installed,
-                                             .on_failure = on_failure};
+                                             /* a broken disk, whoever finds it */
+                                             .on_failure = serving_storer_callbacks(n).on_failure};
     n->snapshot_receive = snapshot_receive_new(&receive, clock_now_ns());
     if (!n->snapshot_send || !n->snapshot_receive)
         return -ENOMEM;
