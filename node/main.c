@@ -253,6 +253,9 @@ static int open_node(struct node *n, char *error, size_t error_size)
     if (rc < 0)
         return rc;
     open_handles(n);
+    n->scrubber = scrubber_start(n->store);
+    if (!n->scrubber)
+        log_event(LOG_WARN, "event=no_scrub");
     if (n->config.has_joined || config_is_formed(&n->config)) {
         rc = node_start_core(n);
         if (rc < 0)

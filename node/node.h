@@ -28,6 +28,7 @@
 #include "node/driver.h"
 #include "node/quarantine.h"
 #include "node/reads.h"
+#include "node/scrubber.h"
 #include "node/snapshot_receive.h"
 #include "node/snapshot_send.h"
 #include "rpc/admin.h"
@@ -127,6 +128,7 @@ struct node {
     struct backup *backup; /* NULL: none is being made */
     struct expiry expiry;
     struct quarantine quarantine;
+    struct scrubber *scrubber; /* NULL: none could be started */
     uint64_t damage_logged; /* how much had been found when that was last said */
     bool restarts;          /* the process begins anew once it has stopped */
     struct queue own_done; /* outcomes of commands of the node itself, for the loop */

@@ -471,6 +471,25 @@ static void pack_snapshot(struct buffer *b, const struct node *n)
     pack_key_u64(b, "given_now", out.count);
 }
 
+/* What was found to be damaged, and how far the pass is that looks for more. */
+static void pack_integrity(struct buffer *b, const struct node *n)
+{
+    struct store_damage damage;
+    struct scrub scrub;
+    bool is_damaged = store_damage(n->store, &damage);
+    scrubber_view(n->scrubber, &scrub);
+    pack_text(b, "integrity");
+    pack_map(b, 8);
+    pack_key_bool(b, "quarantined", n->quarantine.is_on);
+    pack_key_text(b, "reason", n->quarantine.is_on ? n->quarantine.reason : NULL);
+    pack_key_u64(b, "damaged", damage.count);
+    pack_key_text(b, "first_damage", is_damaged ? damage.first : NULL);
+    pack_key_u64(b, "scrub_passes", scrub.passes);
+    pack_key_u64(b, "scrub_bytes", scrub.bytes);
+    pack_key_u64(b, "scrub_records", scrub.records);
+    pack_key_u64(b, "scrub_errors", scrub.errors);
+}
+
 static void pack_latency(struct buffer *b, struct node *n)
 {
     struct stages s = clients_stages(&n->clients);
@@ -509,7 +528,7 @@ void status_on_request(struct node *n, struct admin_request *r)
     struct buffer b = {0};
     struct health health;
     judge(n, &health);
-    pack_map(&b, 25);
+    pack_map(&b, 26);
     pack_health(&b, &health); /* 2 */
     pack_key_hex(&b, "cluster_id", n->config.cluster_id);
     pack_key_bool(&b, "encrypted", false);
@@ -522,6 +541,7 @@ void status_on_request(struct node *n, struct admin_request *r)
     pack_log(&b, n);
     pack_memory(&b, n);
     pack_snapshot(&b, n);
+    pack_integrity(&b, n);
     pack_latency(&b, n);
     pack_space(&b, n);
     admin_reply(r, &b);

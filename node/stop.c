@@ -42,6 +42,8 @@ static void on_unmounted(struct node *n)
         driver_flush(n->driver); /* the log gets all records that a last checkpoint waits for */
     reads_stop(&n->reads, -EIO);
     backups_stop(n);
+    scrubber_stop(n->scrubber);
+    n->scrubber = NULL;
     snapshots_stop(n); /* what is being installed is first */
     storer_stop(n->storer);
     clients_fail(&n->clients, -EIO);

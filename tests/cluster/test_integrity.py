@@ -91,6 +91,21 @@ def a_host_whose_store_cannot_even_be_opened_rebuilds_itself(c):
 
 
 @test(limit=120)
+def what_nobody_reads_is_found_to_be_damaged_all_the_same(c):
+    content = b"".join(b"line %09d of the file that is damaged\n" % i for i in range(20000))
+    with open(c.mnt(1, "file"), "wb") as f:
+        f.write(content)
+    c.check_equal()
+    victim = c.follower()
+    c.stop(victim)
+    flip_all(environment(c, victim), b"line %09d of" % 12345, 7)
+    c.start(victim)
+    await_rebuilt(c, victim)
+    wait_until(lambda: c.status(victim)["integrity"]["scrub_passes"] > 0, 20, "a pass of the scrub")
+    check(c.status(victim)["integrity"]["scrub_errors"] == 0, "it finds what is gone")
+
+
+@test(limit=120)
 def a_replica_that_differs_from_the_majority_rebuilds_itself(c):
     with open(c.mnt(1, "file"), "wb") as f:
         f.write(b"content" * 1000)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fs/damage.h"
+#include "fs/scrub.h"
 #include "tests/support/store_copy.h"
 #include "tests/support/store_ops.h"
 
@@ -177,4 +178,45 @@ Test(damage, of_a_donor_is_not_installed)
     cr_expect_eq(store_copy_install(&copy, to.store), -EBADMSG);
     store_copy_free(&copy);
     store_fixture_deinit(&to);
+}
+
+/* A pass in steps of @bytes; how many steps. */
+static int scrub_all(struct scrub *s, uint64_t bytes)
+{
+    bool is_end = false;
+    int steps = 0;
+    for (; !is_end && steps < 10000; steps++) {
+        cr_assert_eq(store_read_begin(f.reader), 0);
+        is_end = store_scrub(f.reader, s, bytes);
+        store_read_end(f.reader);
+    }
+    cr_assert(is_end);
+    return steps;
+}
+
+Test(damage, is_not_found_by_a_scrub_where_there_is_none)
+{
+    struct scrub s = {0}, again = {0};
+    cr_expect_eq(scrub_all(&s, UINT64_MAX), 1);
+    cr_expect_eq(s.errors, 0);
+    cr_expect_gt(s.bytes, sizeof data);
+    cr_expect_gt(scrub_all(&again, 1), 10, "one record each");
+    cr_expect_eq(again.records, s.records);
+    cr_expect_eq(again.passes, 1);
+    scrub_all(&again, 100);
+    cr_expect_eq(again.records, s.records);
+    cr_expect_eq(again.passes, 2);
+}
+
+Test(damage, of_any_kind_is_found_by_a_scrub_which_goes_on_behind_it)
+{
+    struct scrub whole = {0}, s = {0};
+    scrub_all(&whole, UINT64_MAX);
+    flip(WORDS, strlen(WORDS), 3);
+    flip(VALUE, strlen(VALUE), 3);
+    flip(NAME, strlen(NAME), 3);
+    scrub_all(&s, 1000);
+    cr_expect_eq(s.errors, 4, "data, attribute, and both records of the name");
+    cr_expect_eq(s.records, whole.records);
+    cr_expect_eq(noted().count, 4);
 }
