@@ -139,6 +139,7 @@ struct sim_node {
     uint64_t decided_seen;
 
     /* see cluster_observer.c */
+    uint64_t decided_told; /* to a leader */
     struct ballot scouted;
     uint32_t reported;      /* mask of indexes: whose last page for `scouted` has come */
     struct ballot led_by;   /* of the p2as that have come: the highest */

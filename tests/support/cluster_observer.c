@@ -142,10 +142,27 @@ void observe_persist(struct cluster *c, const struct sim_node *n, const struct p
                      p->pvalue.slot);
 }
 
+/* Before @slot is decided, the first that a change of voters governs, most of the new ones said
+ * that they know what the old ones decided: those may stop now. */
+static void check_heirs(struct cluster *c, const struct sim_node *n, uint64_t slot)
+{
+    uint32_t heirs = check_governing(c, slot), told = 0;
+    if (slot == 1 || check_governing(c, slot - 1) == heirs)
+        return;
+    for (uint32_t i = 0; i < c->count; i++)
+        told |= (uint32_t)(c->nodes[i].decided_told + 1 >= slot) << i;
+    if (!configuration_is_majority(told, heirs))
+        cluster_fail(c,
+                     "heirs: node %u decides slot %" PRIu64 ", most who govern lack those before",
+                     n->index, slot);
+}
+
 /* ---- leader leases ---- */
 
 static void on_heartbeat_ack(struct sim_node *n, const struct message *m)
 {
+    if (m->heartbeat_ack.decided_through > n->decided_told)
+        n->decided_told = m->heartbeat_ack.decided_through;
     bool is_last = n->beat_sent_ns == m->heartbeat_ack.sent_ns;
     bool is_released = ballot_cmp(m->heartbeat_ack.ballot, n->released) == 0; /* it waited */
     if (!m->heartbeat_ack.granted || !is_last || is_released)
@@ -164,8 +181,7 @@ static void on_release(struct sim_node *n, const struct message *m)
 /* A p2a is of a leader that others have promised already: it is followed under a lease too. */
 static void check_promise(struct cluster *c, const struct sim_node *n, struct ballot promised)
 {
-    bool is_alone = __builtin_popcount(configuration_everyone(&n->seats)) == 1; /* to itself */
-    bool is_running = !is_alone && node_clock_ns(c, n) < n->bound_until_ns;
+    bool is_running = node_clock_ns(c, n) < n->bound_until_ns;
     if (is_running && ballot_cmp(promised, n->bound_to) > 0 && ballot_cmp(promised, n->led_by) > 0)
         cluster_fail(c, "lease: node %u promises %" PRIu64 ".%" PRIu64 " while its lease runs",
                      n->index, promised.round, promised.leader);
@@ -199,7 +215,7 @@ void observe_serving(struct cluster *c, const struct sim_node *n, const struct p
 
 /* A read lease that is out when @slot is decided outlasts no lease that binds the next one's
  * voters: else those could decide on without having heard of it. */
-void observe_decision(struct cluster *c, const struct sim_node *n, uint64_t slot)
+static void check_successors(struct cluster *c, const struct sim_node *n, uint64_t slot)
 {
     uint64_t longest_ns = 0;
     if (check_governing(c, slot) == check_governing(c, slot + 1))
@@ -221,6 +237,12 @@ void observe_decision(struct cluster *c, const struct sim_node *n, uint64_t slot
                      "read lease: node %u decides slot %" PRIu64
                      ", those who govern the next are not bound to it for as long",
                      n->index, slot);
+}
+
+void observe_decision(struct cluster *c, const struct sim_node *n, uint64_t slot)
+{
+    check_heirs(c, n, slot);
+    check_successors(c, n, slot);
 }
 
 /* It ends with the leader's. */
