@@ -476,6 +476,15 @@ static void outlive_a_hung_store(struct history *h)
     cluster_hang_store(h->c, h->hung, 0);
 }
 
+/* A node that runs and is not in @without; the count of nodes when there is none. */
+static uint32_t first_up(const struct history *h, uint32_t without)
+{
+    uint32_t node = 0, count = cluster_count(h->c);
+    while (node < count && (!cluster_is_up(h->c, node) || without >> node & 1))
+        node++;
+    return node;
+}
+
 static void settle(struct history *h)
 {
     cluster_heal(h->c);
@@ -497,10 +506,10 @@ static void settle(struct history *h)
         settle_ns_max = cluster_now_ns(h->c) - start_ns;
     if (cluster_failure(h->c))
         return;
-    /* And it still works. */
-    uint32_t node = 0;
-    while (!cluster_is_up(h->c, node))
-        node++;
+    /* And it still works, as one sees who stays: a removal may be submitted again even now. */
+    uint32_t node = first_up(h, h->doomed);
+    if (node == cluster_count(h->c))
+        node = first_up(h, 0);
     uint64_t id = cluster_increment(h->c, node, 0);
     cluster_run(h->c, 2 * NS_PER_S);
     if (!cluster_is_done(h->c, id))
