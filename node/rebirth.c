@@ -8,12 +8,26 @@
 #include "fs/rebase.h"
 #include "node/wal.h"
 
-int rebirth_store(struct store *s, const struct config *c, char *error, size_t error_size)
+static struct member alone_in(const struct config *c)
 {
     ASSERT(c->member_count == 1);
     struct member alone = {.node = c->node_id};
     memcpy(alone.name, c->name, sizeof alone.name);
     memcpy(alone.address, c->listen, sizeof alone.address);
+    return alone;
+}
+
+int rebirth_found(struct store *s, const struct config *c)
+{
+    struct member alone = alone_in(c);
+    struct membership m;
+    membership_begin(&m, &alone, 1);
+    return store_begin_membership(s, &m);
+}
+
+int rebirth_store(struct store *s, const struct config *c, char *error, size_t error_size)
+{
+    struct member alone = alone_in(c);
     int rc = store_rebase(s, &alone);
     if (rc < 0)
         snprintf(error, error_size, "the members could not be replaced: %s", strerror(-rc));

@@ -8,6 +8,8 @@
 #include "fs/store.h"
 #include "node/config.h"
 
+/* Give @s, which is at slot 0 and has no members, the one that @c speaks of. */
+int rebirth_found(struct store *s, const struct config *c);
 /* @s is from now on of the cluster, and has the one member, that @c speaks of. */
 int rebirth_store(struct store *s, const struct config *c, char *error, size_t error_size);
 /* A log in STATE/wal that begins after @slot: the vote of a new node for nothing before it. Goes on

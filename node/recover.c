@@ -17,7 +17,7 @@
 #include "node/rebirth.h"
 #include "node/wal.h"
 
-enum { BATCH_SLOTS = 256, BATCH_BYTES = 16 << 20, JOURNAL_SIZE_MAX = 2048 };
+enum { BATCH_SLOTS = 256, BATCH_BYTES = 16 << 20, JOURNAL_SIZE_MAX = 2048, AGAIN_MAX = 99 };
 
 static const char journal_name[] = "recovering";
 
@@ -95,7 +95,7 @@ static int open_state(struct work *w)
     int rc = store_open(w->dir, &w->store, w->error, w->error_size);
     if (rc < 0)
         return rc;
-    if (store_membership_version(w->store) == 0)
+    if (w->config.has_joined && store_membership_version(w->store) == 0)
         rc = fail(w, -EBADMSG, "%s has joined and had no files yet; take another host's directory",
                   w->dir);
     if (rc == 0)
@@ -153,8 +153,9 @@ static int look(const struct work *w)
     struct recovery *r = w->r;
     struct membership m;
     store_membership(w->store, &m);
+    uint64_t founders = w->config.member_count; /* not yet in a checkpoint, in a young cluster */
     *r = (struct recovery){.from_cluster = w->config.cluster_id,
-                           .voters = count_voters(&m),
+                           .voters = membership_is_empty(&m) ? founders : count_voters(&m),
                            .stored = store_applied(w->store),
                            .kept = store_applied(w->store),
                            .time_ns = store_time_ns(w->store),
@@ -165,6 +166,11 @@ static int look(const struct work *w)
     r->decided = w->log.decided_through < r->kept ? w->log.decided_through : r->kept;
     if (r->decided < r->stored)
         r->decided = r->stored;
+    if (rc == 0 && r->kept == 0)
+        return fail(w, -EBADMSG,
+                    "%s holds nothing: nothing has ever happened there; take another host's "
+                    "directory, or begin with paxfs init",
+                    w->dir);
     return rc < 0 ? rc : look_into_store(w);
 }
 
@@ -274,7 +280,11 @@ static int begin_anew(const struct work *w, const struct config *c)
     store_membership(w->store, &m);
     if (membership_seat(&m, c->node_id) < MEMBERS_MAX)
         return 0; /* a former try came as far */
-    int rc = apply_log(w);
+    /* A store that was not checkpointed since the cluster began has no members. Who they were makes
+     * no difference to the files. */
+    int rc = membership_is_empty(&m) ? rebirth_found(w->store, c) : 0;
+    if (rc == 0)
+        rc = apply_log(w);
     return rc < 0 ? rc : rebirth_store(w->store, c, w->error, w->error_size);
 }
 
@@ -379,6 +389,22 @@ static int go_on(struct work *w)
     return rc < 0 ? rc : finish(w);
 }
 
+/* One that nothing was set aside under yet. */
+static int choose_date(const struct work *w)
+{
+    struct recovery *r = w->r;
+    time_t seconds = (time_t)(clock_wall_ns() / NS_PER_S);
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    size_t size = strftime(r->date, sizeof r->date, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    for (int again = 2; is_aside(w, "config") || is_aside(w, "wal"); again++) {
+        if (again > AGAIN_MAX)
+            return -EEXIST;
+        snprintf(r->date + size, sizeof r->date - size, "-%d", again);
+    }
+    return 0;
+}
+
 static int begin(struct work *w)
 {
     struct config renewed;
@@ -391,10 +417,8 @@ static int begin(struct work *w)
         rc = config_renew(&renewed, w->config.name, w->config.listen, w->error, w->error_size);
     if (rc < 0)
         return rc;
-    time_t seconds = (time_t)(clock_wall_ns() / NS_PER_S);
-    struct tm tm;
-    gmtime_r(&seconds, &tm);
-    strftime(w->r->date, sizeof w->r->date, "%Y-%m-%dT%H:%M:%SZ", &tm);
+    if (choose_date(w) < 0)
+        return fail(w, -EEXIST, "%s was recovered again and again this second; try later", w->dir);
     w->r->cluster_id = renewed.cluster_id;
     w->r->node_id = renewed.node_id;
     rc = journal_write(w);
