@@ -46,6 +46,8 @@ struct store_import {
 
 int store_export(struct store *s, int fd)
 {
+    if (atomic_load(&s->is_refused))
+        return -EBADMSG;
     pthread_mutex_lock(&s->lock);
     struct exports *exports = s->exports;
     MDB_env *env = s->env;

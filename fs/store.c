@@ -303,6 +303,8 @@ static int open_at_checkpoint(struct store *s, const struct checkpoint *c)
         rc = environment_load(s);
     if (rc == 0 && s->meta.applied != c->applied)
         rc = -EBADMSG;
+    if (rc == 0 && s->meta.next_ino == 0) /* a hollow one (fs/hollow.h): nobody may build on it */
+        rc = -EBADMSG;
     return rc;
 }
 

@@ -17,6 +17,7 @@ int command_join(int argc, char **argv);   /* join.c */
 int command_backup(int argc, char **argv); /* backup.c */
 int command_restore(int argc, char **argv); /* restore.c */
 int command_recover(int argc, char **argv); /* recover.c */
+int command_fsck(int argc, char **argv);    /* fsck.c: 0 well, 1 wrong, 2 not checked */
 int command_dev(int argc, char **argv);     /* dev.c */
 
 #endif

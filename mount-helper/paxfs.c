@@ -28,6 +28,9 @@ static const char help[] =
     "  verify  [--state DIR|MNT] [--json]                  exit 0 all replicas equal, 1 one did "
     "not\n"
     "                                                      answer, 2 they differ\n"
+    "  fsck    STATE_DIR                                   a stopped host's; changes nothing: exit "
+    "0\n"
+    "                                                      well, 1 wrong, 2 not checked\n"
     "\n"
     "to be safe\n"
     "  backup  FILE|- [--state DIR|MNT]                    all files as of one moment, in use or "
@@ -55,7 +58,7 @@ int main(int argc, char **argv)
         {"stop", command_stop},       {"leader", command_leader}, {"status", command_status},
         {"verify", command_verify},   {"member", command_member}, {"join", command_join},
         {"dev", command_dev},         {"backup", command_backup}, {"restore", command_restore},
-        {"recover", command_recover},
+        {"recover", command_recover}, {"fsck", command_fsck},
     };
 
     if (argc < 2) {

@@ -2,7 +2,7 @@
 import glob, os, time
 
 import harness
-from harness import BIN, check, note, now, run, test, wait_until
+from harness import BIN, PAXFS, check, note, now, run, test, wait_until
 
 MIB = 1 << 20
 STORE_EDIT = os.path.join(BIN, "store_edit")
@@ -135,3 +135,31 @@ def a_host_that_is_alone_refuses_what_is_damaged_and_keeps_the_rest(c):
     wait_until(lambda: "damaged" in codes(c, 1), 5, "the status says so")
     time.sleep(1)
     check(c.pid(1) and "quarantine" not in c.log(1), "it gave up the only state there is")
+
+
+@test(limit=60)
+def fsck_tells_what_is_wrong_with_a_stopped_host(c):
+    content = b"".join(b"line %09d of the file that is damaged\n" % i for i in range(20000))
+    with open(c.mnt(1, "file"), "wb") as f:
+        f.write(content)
+    os.mkdir(c.mnt(1, "directory"))
+    c.check_equal()
+    result = run(PAXFS, "fsck", c.state(2), expect=2)
+    check("stop it first" in result.output, "it checks under a daemon: %s" % result)
+    c.kill(2)
+    run(PAXFS, "fsck", c.state(2), expect=0)
+    c.stop(1)
+    run(PAXFS, "fsck", c.state(1), expect=0)
+    flip_all(environment(c, 1), b"line %09d of" % 12345, 7)
+    result = run(PAXFS, "fsck", c.state(1), expect=1)
+    check("is damaged in chunk" in result.output, "not said: %s" % result)
+
+    c.stop(3)
+    segment = sorted(glob.glob(c.state(3, "wal", "segment.0*")))[0]
+    with open(segment, "r+b") as f:
+        f.seek(8192 + 100)
+        byte = f.read(1)
+        f.seek(8192 + 100)
+        f.write(bytes([byte[0] ^ 1]))
+    result = run(PAXFS, "fsck", c.state(3), expect=1)
+    check("the log:" in result.output, "not said: %s" % result)

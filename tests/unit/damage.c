@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "fs/damage.h"
+#include "fs/hollow.h"
 #include "fs/scrub.h"
 #include "tests/support/store_copy.h"
 #include "tests/support/store_ops.h"
@@ -219,4 +220,45 @@ Test(damage, of_any_kind_is_found_by_a_scrub_which_goes_on_behind_it)
     cr_expect_eq(s.errors, 4, "data, attribute, and both records of the name");
     cr_expect_eq(s.records, whole.records);
     cr_expect_eq(noted().count, 4);
+}
+
+Test(damage, set_aside_leaves_a_hollow_store_that_gives_nothing_and_takes_the_same_slot)
+{
+    struct store_fixture to;
+    struct membership m;
+    char error[200], name[40];
+    store_fixture_init_cluster(&to, 3);
+    store_membership(to.store, &m);
+    store_reader_free(to.reader);
+    store_close(to.store);
+    cr_assert_eq(store_environment_name(to.dir, name, sizeof name), 0);
+    cr_assert_str_eq(name, "store.1");
+    cr_assert_eq(store_open_hollow(to.dir, name, store_applied(f.store), &m, &to.store), 0);
+
+    struct membership kept;
+    store_membership(to.store, &kept);
+    cr_expect_eq(kept.version, m.version);
+    cr_expect_eq(store_applied(to.store), store_applied(f.store));
+    cr_assert_eq(store_reader_new(to.store, &to.reader), 0);
+    cr_expect_eq(store_read_begin(to.reader), -EBADMSG);
+    cr_expect_eq(store_export(to.store, 1), -EBADMSG);
+
+    store_reader_free(to.reader);
+    store_close(to.store);
+    cr_expect_eq(store_open(to.dir, &to.store, error, sizeof error), -EBADMSG, "to nobody else");
+    cr_assert_eq(store_open_hollow(to.dir, name, store_applied(f.store), &m, &to.store), 0,
+                 "again");
+    cr_assert_eq(store_reader_new(to.store, &to.reader), 0);
+
+    struct store_copy copy = store_copy_of(f.store);
+    cr_expect_eq(store_copy_install(&copy, to.store), 0);
+    store_copy_free(&copy);
+    struct store_digest own = store_fixture_digest(&to), theirs = store_fixture_digest(&f);
+    cr_expect_eq(memcmp(&own, &theirs, sizeof own), 0);
+    char path[128];
+    snprintf(path, sizeof path, "%s/store.1.bad/data.mdb", to.dir);
+    cr_expect_eq(access(path, F_OK), 0);
+    snprintf(path, sizeof path, "rm -r %s/store.1.bad", to.dir);
+    cr_expect_eq(system(path), 0);
+    store_fixture_deinit(&to);
 }
