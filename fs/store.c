@@ -24,7 +24,10 @@
 #include "fs/record.h"
 #include "fs/sessions.h"
 
-enum { FULL_DISK_BYTES = 1 << 20 }; /* free, for who is not root */
+enum {
+    FULL_DISK_BYTES = 1 << 20, /* free, for who is not root */
+    CHECKPOINT_ROOM = 1 << 20, /* its file has two pages of LMDB's */
+};
 
 static const uint8_t meta_key[] = "meta";
 
@@ -161,6 +164,11 @@ uint64_t store_grown(const struct store *s)
 {
     uint64_t before = atomic_load(&s->pages_at_checkpoint), pages = atomic_load(&s->pages);
     return pages > before ? (pages - before) * s->page_size : 0; /* a snapshot may be smaller */
+}
+
+bool store_has_room(const struct store *s)
+{
+    return disk_has_room(s->state_dir, CHECKPOINT_ROOM) == 0;
 }
 
 uint64_t store_file_size(const struct store *s)

@@ -34,6 +34,8 @@ uint64_t store_checkpointed(const struct store *s);
 uint64_t store_grown(const struct store *s);
 /* Bytes of the environment's file. Any thread. */
 uint64_t store_file_size(const struct store *s);
+/* The disk has room for a checkpoint, which must not fail. Any thread. */
+bool store_has_room(const struct store *s);
 
 /* ---- changes: store thread ---- */
 

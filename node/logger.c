@@ -17,6 +17,8 @@
 /* How much further each batch brings the next segment than itself needs of this one. */
 #define PREPARE_BYTES (16 * KIB)
 
+#define ROOM_AGAIN_MS 100 /* on a full disk */
+
 enum task_kind { TASK_RECORD, TASK_READ, TASK_COLLECT, TASK_CHECKPOINTED };
 
 struct task {
@@ -146,12 +148,40 @@ static void tell_durable(struct logger *l)
     l->callbacks.on_durable(l->callbacks.context, l->durable);
 }
 
+/* False: the logger stops. */
+static bool wait_for_room(struct logger *l)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += ROOM_AGAIN_MS * (long)NS_PER_MS;
+    until.tv_sec += until.tv_nsec / (long)NS_PER_S;
+    until.tv_nsec %= (long)NS_PER_S;
+    pthread_mutex_lock(&l->lock);
+    bool timed_out = false;
+    while (!l->stopping && !timed_out)
+        timed_out = pthread_cond_timedwait(&l->arrived, &l->lock, &until) == ETIMEDOUT;
+    bool goes_on = !l->stopping;
+    pthread_mutex_unlock(&l->lock);
+    return goes_on;
+}
+
+/* Whoever waits for what is in the batch waits on: nothing of it was written. */
+static int sync_with_room(struct logger *l)
+{
+    int rc = wal_sync(l->wal);
+    if (rc == -ENOSPC)
+        log_event(LOG_ERROR, "event=log_waits why=\"no room on the disk for its next file\"");
+    while (rc == -ENOSPC && wait_for_room(l))
+        rc = wal_sync(l->wal);
+    return rc;
+}
+
 static void flush(struct logger *l)
 {
     if (l->failure || wal_batched(l->wal) == 0)
         return;
     uint64_t begin = clock_now_ns(), bytes = wal_batched(l->wal);
-    int rc = wal_sync(l->wal);
+    int rc = sync_with_room(l);
     uint64_t took = clock_now_ns() - begin;
     if (rc < 0) {
         fail(l, rc, "sync");
@@ -218,7 +248,7 @@ static void do_collect(struct logger *l, uint64_t slot)
     if (l->failure)
         return;
     int rc = wal_collect(l->wal, slot);
-    if (rc < 0)
+    if (rc < 0 && rc != -ENOSPC) /* it is asked for again */
         fail(l, rc, "collect");
 }
 
@@ -229,7 +259,7 @@ static void do_checkpointed(struct logger *l, uint64_t slot)
     if (l->failure)
         return;
     int rc = wal_bound(l->wal, &l->bound, slot);
-    if (rc < 0)
+    if (rc < 0 && rc != -ENOSPC)
         fail(l, rc, "collect");
 }
 

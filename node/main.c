@@ -162,14 +162,16 @@ static void on_wake(uv_async_t *handle)
 static void on_burst_end(uv_check_t *handle)
 {
     struct node *n = handle->data;
-    if (n->driver && n->stop_phase != STOP_CLOSING)
+    if (n->driver && n->stop_phase != STOP_CLOSING && !capacity_is_paused(n))
         driver_flush(n->driver);
 }
 
 static void on_tick(uv_timer_t *handle)
 {
     struct node *n = handle->data;
-    if (n->driver && n->stop_phase != STOP_CLOSING) {
+    if (capacity_is_paused(n)) {
+        serving_drain(n);
+    } else if (n->driver && n->stop_phase != STOP_CLOSING) {
         struct event tick = {.kind = EVENT_TICK};
         driver_step(n->driver, &tick);
         serving_drain(n);
@@ -181,9 +183,10 @@ static void on_tick(uv_timer_t *handle)
     if (n->stop_phase != STOP_CLOSING)
         backups_tick(n);
     if (++n->ticks % FRONTEND_EVERY_TICKS == 0) {
+        capacity_look(n);
         if (n->frontend)
             frontend_tick(n->frontend, clock_now_ns());
-        if (n->driver && n->stop_phase == STOP_NOT)
+        if (n->driver && n->stop_phase == STOP_NOT && !n->disk.is_short)
             forgets_tick(&n->forgets);
     }
     stop_tick(n);
@@ -195,8 +198,11 @@ static void on_status_tick(uv_timer_t *handle)
     if (n->stop_phase == STOP_CLOSING)
         return;
     status_tick(n);
+    if (capacity_is_paused(n))
+        return;
     members_tick(n);
     expiry_tick(n);
+    capacity_tick(n);
 }
 
 static void on_signal(uv_signal_t *handle, int signal_number)
@@ -249,6 +255,7 @@ static int open_node(struct node *n, char *error, size_t error_size)
         snprintf(error, error_size, "cannot start: %s", strerror(-rc));
         return rc;
     }
+    storer_set_checkpoint_bytes(n->storer, n->disk.shares.checkpoint);
     rc = node_open_edges(n, error, error_size);
     if (rc < 0)
         return rc;

@@ -62,6 +62,8 @@ bool members_is_up(const struct node *n, uint32_t seat)
 {
     if (seat == n->self)
         return true;
+    if (n->members[seat].status.disk_short)
+        return false;
     bool is_heard = is_recent(n->members[seat].told_ns) ||
                     (n->driver && is_recent(driver_view(n->driver)->members[seat].heard_ns));
     return is_heard && is_reached(n, seat);
@@ -221,7 +223,7 @@ static void adopt(struct node *n, const struct membership *next)
 void members_follow(struct node *n)
 {
     struct membership next;
-    if (n->has_left || n->is_installing ||
+    if (n->has_left || n->is_installing || capacity_is_paused(n) ||
         store_membership_version(n->store) == n->membership.version)
         return;
     store_membership(n->store, &next);

@@ -7,6 +7,7 @@
  *   changes  what `paxfs member` asks for
  *   admission a host knocks, and is let in
  *   expiry   sessions of hosts that have fallen silent end
+ *   capacity what the state may take; what to do while the own disk is short
  *   quarantine a state that is wrong is set aside
  *   snapshots another member's state in the place of the own one, and the own one for others
  *   backups  the state, for a person to keep
@@ -28,6 +29,7 @@
 #include "node/driver.h"
 #include "node/quarantine.h"
 #include "node/reads.h"
+#include "node/shares.h"
 #include "node/scrubber.h"
 #include "node/snapshot_receive.h"
 #include "node/snapshot_send.h"
@@ -74,6 +76,17 @@ struct expiry {
     struct store_session asked;
     uint32_t count;
     struct store_session ended[SESSIONS_MAX];
+};
+
+struct disk_state {
+    struct shares shares;
+    uint64_t available; /* for who is not root, when last looked at */
+    bool is_short;      /* below the floor, and not above twice that since */
+    bool is_paused;     /* ... and the core is told nothing any more */
+    uint64_t short_ns;
+    int direction;     /* the voters can hold more (1) or less (-1) than the state may take ... */
+    uint64_t since_ns; /* ... since then */
+    bool is_asking;    /* a command that sets the capacity is under way */
 };
 
 struct change;    /* changes */
@@ -127,6 +140,7 @@ struct node {
     struct admission *admissions;
     struct backup *backup; /* NULL: none is being made */
     struct expiry expiry;
+    struct disk_state disk;
     struct quarantine quarantine;
     struct scrubber *scrubber; /* NULL: none could be started */
     uint64_t damage_logged; /* how much had been found when that was last said */
@@ -246,6 +260,19 @@ void admission_stop(struct node *n);
 
 /* expiry: twice a second */
 void expiry_tick(struct node *n);
+
+/* capacity */
+/* First of all. 0 or -errno. */
+int capacity_open(struct node *n);
+/* Ten times a second: leave the quorum when the disk is short, and come back. */
+void capacity_look(struct node *n);
+/* Twice a second: the leader keeps what the state may take. */
+void capacity_tick(struct node *n);
+/* What this host can hold of files, in bytes of fs/space.h; 0: while it gets a snapshot, which lies
+ * beside what it has, that is not known. */
+uint64_t capacity_own(struct node *n);
+/* The core is told nothing: whatever is for it waits, or is lost as on the wire. */
+bool capacity_is_paused(const struct node *n);
 
 /* snapshots */
 /* At the start, once log and store are open: if a snapshot was installed, the log forgets what it

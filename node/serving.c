@@ -300,7 +300,7 @@ void serving_drain(struct node *n)
         n->exit_code = 1;
         stop_begin(n, "disk_failed");
     }
-    if (!n->driver)
+    if (!n->driver || capacity_is_paused(n))
         return;
     if (atomic_load(&n->clients.refused) && n->stop_phase == STOP_NOT) {
         log_event(

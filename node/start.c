@@ -147,7 +147,12 @@ int node_open_state(struct node *n, char *error, size_t error_size)
     n->pending = pending_new();
     if (!n->accepted || !n->pending)
         return -ENOMEM;
-    int rc = quarantine_load(n->state_dir, &n->quarantine);
+    int rc = capacity_open(n);
+    if (rc < 0) {
+        snprintf(error, error_size, "cannot look at its disk: %s", strerror(-rc));
+        return rc;
+    }
+    rc = quarantine_load(n->state_dir, &n->quarantine);
     if (rc < 0) {
         snprintf(error, error_size, "quarantine: %s", rc == -EBADMSG ? "damaged" : strerror(-rc));
         return rc;
@@ -173,7 +178,7 @@ int node_open_state(struct node *n, char *error, size_t error_size)
     if (rc < 0)
         return rc;
     struct wal *wal;
-    rc = wal_open(dir, &wal, &n->recovered, error, error_size);
+    rc = wal_open_sized(dir, n->disk.shares.segment, &wal, &n->recovered, error, error_size);
     if (rc < 0)
         return rc;
     rc = open_hollow_if_due(n, error, error_size);
@@ -196,7 +201,8 @@ int node_open_state(struct node *n, char *error, size_t error_size)
         return rc;
     }
     struct logger_callbacks logger = serving_logger_callbacks(n);
-    rc = logger_start(wal, &logger, &n->logger);
+    struct wal_bound bound = {.bytes = n->disk.shares.log, .slots = LOG_SLOTS_MAX};
+    rc = logger_start_with(wal, &bound, &logger, &n->logger);
     if (rc < 0)
         snprintf(error, error_size, "cannot start the log thread: %s", strerror(-rc));
     return rc;
@@ -220,6 +226,8 @@ static void on_message(void *context, uint32_t seat, const struct peer_message *
     struct node *n = context;
     if (m->kind == PEER_STATUS)
         status_on_peer(n, seat, &m->status);
+    if (capacity_is_paused(n))
+        return;
     snapshots_on_message(n, seat, m);
     if (m->kind != PEER_PAXOS || !n->driver || n->stop_phase == STOP_CLOSING)
         return;

@@ -61,6 +61,10 @@ static void judge_member(const struct node *n, struct health *h, uint32_t seat)
                        "does not come, keep both directories for a report");
         snprintf(r->text, sizeof r->text, "the state of %s differs from this host's", m->name);
     }
+    if (seat != n->self && n->members[seat].status.disk_short) {
+        struct reason *r = add_reason(h, "disk_short", "make room on the disk of that host");
+        snprintf(r->text, sizeof r->text, "the disk of %s is full: it takes no part", m->name);
+    }
     if (n->strangers & UINT32_C(1) << seat) {
         struct reason *r =
             add_reason(h, "identity_changed",
@@ -133,6 +137,15 @@ static void judge(const struct node *n, struct health *h)
         snprintf(r->text, sizeof r->text, "the members have not all met yet");
     }
     judge_members(n, h);
+    if (n->disk.is_short) {
+        struct reason *r = add_reason(h, "disk_short",
+                                      "make room there; it then goes on by itself, and calls "
+                                      "on its mount wait until then");
+        snprintf(r->text, sizeof r->text,
+                 "the disk of %.100s has %llu MiB left, less than %llu: this host takes no part",
+                 n->state_dir, (unsigned long long)(n->disk.available / MIB),
+                 (unsigned long long)(n->disk.shares.floor / MIB));
+    }
     const struct paxos_view *view = n->driver ? driver_view(n->driver) : NULL;
     judge_state(n, h);
     if (view && view->needs_snapshot) {
@@ -143,7 +156,7 @@ static void judge(const struct node *n, struct health *h)
         struct reason *r = add_reason(h, "no_leader", "wait a moment; else start more hosts");
         snprintf(r->text, sizeof r->text, "no leader is known here");
     }
-    h->works = view && view->leader != 0 &&
+    h->works = view && view->leader != 0 && !n->disk.is_short &&
                (view->role != ROLE_LEADER || view->serving_until_ns > clock_now_ns());
     h->is_degraded = h->reason_count > 0;
 }
@@ -515,7 +528,11 @@ static void pack_space(struct buffer *b, struct node *n)
         store_reader_free(reader);
     }
     pack_text(b, "space");
-    pack_map(b, 5);
+    pack_map(b, 9);
+    pack_key_u64(b, "capacity", usage.capacity);
+    pack_key_u64(b, "used", usage.space);
+    pack_key_u64(b, "own_capacity", capacity_own(n));
+    pack_key_bool(b, "disk_short", n->disk.is_short);
     pack_key_u64(b, "disk_total", usage.disk_total);
     pack_key_u64(b, "disk_free", usage.disk_free);
     pack_key_u64(b, "bytes", usage.bytes);
@@ -561,7 +578,9 @@ void status_tell_peers(struct node *n)
                                         .digest = {point->digest[0], point->digest[1]},
                                         .verify_nonce = point->nonce,
                                         .mounted = n->frontend != NULL,
-                                        .met = forming_met(n)}};
+                                        .met = forming_met(n),
+                                        .capacity = capacity_own(n),
+                                        .disk_short = n->disk.is_paused}};
     transport_send(n->transport, members_everyone(n), &m);
 }
 
@@ -716,7 +735,7 @@ void status_tick(struct node *n)
     if (n->verification.request && clock_now_ns() >= n->verification.deadline_ns)
         end_verification(n);
     uint64_t applied = store_applied(n->store);
-    if (n->driver && driver_view(n->driver)->serving_until_ns &&
+    if (n->driver && !capacity_is_paused(n) && driver_view(n->driver)->serving_until_ns &&
         applied >= n->digest_asked_slot + DIGEST_EVERY_SLOTS) {
         n->digest_asked_slot = applied;
         serving_ask_digest(n, 0);

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/assert.h"
 #include "base/clock.h"
@@ -34,7 +35,8 @@ struct storer {
     struct storer_callbacks callbacks;
     pthread_t thread, checkpointer;
     struct queue queue;
-    atomic_bool has_garbage;
+    atomic_bool has_garbage, stops;
+    _Atomic uint64_t checkpoint_bytes;
 
     /* the batch; store thread alone */
     struct decided *batch[BATCH_MAX];
@@ -46,7 +48,7 @@ struct storer {
     size_t names_size, names_room;
 
     /* checkpoints */
-    uint64_t last_checkpoint_ns, bytes_since;
+    uint64_t last_checkpoint_ns, bytes_since, written_since;
     uint64_t persisted; /* of the last slot applied */
     pthread_mutex_t lock;
     pthread_cond_t due, moved; /* moved: busy or pausing */
@@ -102,6 +104,20 @@ static int apply_batch(struct storer *s, size_t count)
     return store_commit(s->store);
 }
 
+/* With no room on the disk the batch was aborted whole: what was decided stays so, and waits. */
+static int apply_batch_with_room(struct storer *s, size_t count)
+{
+    int rc = apply_batch(s, count);
+    if (rc == -ENOSPC)
+        log_event(LOG_ERROR, "event=store_waits why=\"no room on the disk\"");
+    while (rc == -ENOSPC && !atomic_load(&s->stops)) {
+        struct timespec pause = {.tv_nsec = STORE_AGAIN_MS * NS_PER_MS};
+        nanosleep(&pause, NULL);
+        rc = apply_batch(s, count);
+    }
+    return rc;
+}
+
 static void announce_batch(struct storer *s, size_t count)
 {
     size_t at = 0;
@@ -121,10 +137,12 @@ static void announce_batch(struct storer *s, size_t count)
 static int checkpoint_if_due(struct storer *s)
 {
     uint64_t now = clock_now_ns();
-    bool is_due = s->bytes_since >= CHECKPOINT_BYTES ||
+    uint64_t bytes_max = atomic_load(&s->checkpoint_bytes);
+    bool is_due = s->bytes_since >= bytes_max ||
                   now - s->last_checkpoint_ns >= CHECKPOINT_INTERVAL_NS ||
-                  store_grown(s->store) >= CHECKPOINT_GROWN;
-    if (s->bytes_since == 0 || !is_due)
+                  store_grown(s->store) >= bytes_max ||
+                  (bytes_max < CHECKPOINT_BYTES && s->written_since >= bytes_max);
+    if (s->bytes_since == 0 || !is_due || !store_has_room(s->store))
         return 0;
     pthread_mutex_lock(&s->lock);
     bool busy = s->busy;
@@ -137,7 +155,7 @@ static int checkpoint_if_due(struct storer *s)
     if (rc < 0)
         return rc;
     s->last_checkpoint_ns = now;
-    s->bytes_since = 0;
+    s->bytes_since = s->written_since = 0;
     pthread_mutex_lock(&s->lock);
     s->pending = checkpoint;
     s->pending_persisted = s->persisted;
@@ -196,6 +214,7 @@ static struct queue_item *next_batch(struct storer *s, struct queue_item *list, 
         bytes += d->command->size;
         s->batch[(*count)++] = d;
         s->bytes_since += d->command->size + 128; /* with what the log adds to it */
+        s->written_since += d->command->size;
         s->persisted = d->persisted;
     }
     return list;
@@ -219,8 +238,9 @@ static void *storer_main(void *argument)
             size_t count;
             pause_if_asked(s);
             list = next_batch(s, list, &count);
-            int rc = count ? apply_batch(s, count) : 0;
+            int rc = count ? apply_batch_with_room(s, count) : 0;
             if (rc == 0) {
+                s->written_since += count ? COMMIT_BYTES : 0;
                 pending_applied(s->callbacks.pending, store_applied(s->store));
                 announce_batch(s, count);
                 atomic_store(&s->has_garbage, store_has_garbage(s->store));
@@ -276,6 +296,7 @@ int storer_start(struct store *store, uint64_t node_id, const struct storer_call
     s->node_id = node_id;
     s->callbacks = *callbacks;
     s->last_checkpoint_ns = clock_now_ns();
+    atomic_store(&s->checkpoint_bytes, CHECKPOINT_BYTES);
     queue_init(&s->queue, SIZE_MAX,
                SIZE_MAX); /* the core's SLOTS_HELD_MAX and HELD_BYTES_MAX bound it */
     pthread_mutex_init(&s->lock, NULL);
@@ -297,6 +318,11 @@ int storer_start(struct store *store, uint64_t node_id, const struct storer_call
     pthread_setname_np(s->checkpointer, "checkpoint");
     *out = s;
     return 0;
+}
+
+void storer_set_checkpoint_bytes(struct storer *s, uint64_t bytes)
+{
+    atomic_store(&s->checkpoint_bytes, bytes);
 }
 
 void storer_apply(struct storer *s, const struct pvalue *decided, uint64_t persisted)
@@ -344,6 +370,7 @@ bool storer_has_garbage(const struct storer *s)
 
 void storer_stop(struct storer *s)
 {
+    atomic_store(&s->stops, true);
     queue_close(&s->queue);
     storer_resume(s);
     pthread_join(s->thread, NULL);
@@ -355,7 +382,7 @@ void storer_stop(struct storer *s)
 
     /* The next start then replays nothing. Losing it costs only time: the log has everything. */
     struct store_checkpoint *checkpoint;
-    if (!s->failed && s->bytes_since &&
+    if (!s->failed && s->bytes_since && store_has_room(s->store) &&
         s->callbacks.wait_durable(s->callbacks.context, s->persisted) &&
         store_checkpoint_begin(s->store, &checkpoint) == 0)
         (void)store_checkpoint_finish(s->store, checkpoint);

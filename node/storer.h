@@ -12,6 +12,10 @@
 /* ... or growth of the store's file: what a checkpoint pins is not reused, and a small commit takes
  * about 54 KiB of pages. */
 #define CHECKPOINT_GROWN (64 * MIB)
+#define COMMIT_BYTES     (54 * KIB)
+
+/* On a full disk what is decided waits, and is tried again. */
+#define STORE_AGAIN_MS 100
 
 struct storer;
 
@@ -37,6 +41,11 @@ struct storer_callbacks {
 /* @s stays the caller's. @node_id tells own commands. 0 or -errno. */
 int storer_start(struct store *s, uint64_t node_id, const struct storer_callbacks *callbacks,
                  struct storer **out);
+/* A checkpoint is due after so many bytes, of commands or growth; at first CHECKPOINT_BYTES, and
+ * CHECKPOINT_GROWN. With fewer, for a small disk, also after so many bytes of pages written: those
+ * that they replace stay until the next checkpoint, and the file grows by as much, between two, as
+ * is ever written. Any thread. */
+void storer_set_checkpoint_bytes(struct storer *s, uint64_t bytes);
 /* Loop thread, in slot order. A reference to the command is taken. Never blocks: the core bounds
  * what is decided and not applied. @persisted: the PERSISTs of this slot are numbered no higher; a
  * checkpoint that covers it waits for them. */

@@ -28,6 +28,13 @@ int wal_open(const char *dir, struct wal **out, struct wal_recovered *recovered,
     return wal_open_with(&io, dir, WAL_SEGMENT_SIZE, out, recovered, error, error_size);
 }
 
+int wal_open_sized(const char *dir, uint64_t segment_size, struct wal **out,
+                   struct wal_recovered *recovered, char *error, size_t error_size)
+{
+    struct wal_io io = wal_io_disk();
+    return wal_open_with(&io, dir, segment_size, out, recovered, error, error_size);
+}
+
 /* ---- segments ---- */
 
 void wal_path(const struct wal *w, const char *name, char path[WAL_PATH_SIZE + 32])
@@ -161,7 +168,7 @@ int wal_segment_index(struct segment *s, const struct batch_place *place)
 static int segment_begin(struct wal *w)
 {
     if (w->live_count == SEGMENTS_MAX)
-        return -ENOSPC;
+        return -EFBIG;
     int rc = wal_prepare(w, w->segment_size); /* mostly there is one */
     if (rc < 0)
         return rc;
@@ -256,16 +263,18 @@ uint64_t wal_batched(const struct wal *w)
     return w->dirty ? BATCH_HEADER_SIZE + w->records.size : 0;
 }
 
+/* The batch goes into the last live segment. 0; -errno: nothing was written yet. */
+static int find_place(struct wal *w)
+{
+    uint64_t size = batch_blocks_size(w->records.size);
+    const struct segment *s = w->live_count > 0 ? w->live[w->live_count - 1] : NULL;
+    return s && size <= w->segment_size - s->end ? 0 : segment_begin(w);
+}
+
 static int batch_write(struct wal *w)
 {
     uint64_t size = batch_blocks_size(w->records.size);
-    struct segment *s = w->live_count > 0 ? w->live[w->live_count - 1] : NULL;
-    if (!s || size > w->segment_size - s->end) {
-        int rc = segment_begin(w);
-        if (rc < 0)
-            return rc;
-        s = w->live[w->live_count - 1];
-    }
+    struct segment *s = w->live[w->live_count - 1];
     struct batch_header header = {
         .use = s->use,
         .number = w->number_next,
@@ -301,9 +310,14 @@ int wal_sync(struct wal *w)
         return w->failure;
     if (!w->dirty)
         return 0;
+    int rc = find_place(w);
+    if (rc == -ENOSPC)
+        return rc;
     /* Final: after a failed fdatasync the kernel may have dropped the pages, and a second one that
      * succeeds proves nothing. */
-    w->failure = batch_write(w);
+    if (rc == 0)
+        rc = batch_write(w);
+    w->failure = rc == -ENOSPC ? -EIO : rc;
     if (w->failure)
         return w->failure;
     batch_reset(w);
@@ -405,7 +419,7 @@ void wal_view(const struct wal *w, struct wal_view *view)
     *view = (struct wal_view){
         .segments = w->live_count,
         .segments_free = w->spare_count,
-        .bytes = (w->live_count + w->spare_count) * w->segment_size,
+        .bytes = (w->live_count + w->spare_count + (w->making != NULL)) * w->segment_size,
         .batches = w->batches,
         .records = w->records_total,
         .slot_first = slot_first(w),

@@ -35,6 +35,11 @@ struct wal_recovered {
 int wal_open(const char *dir, struct wal **out, struct wal_recovered *recovered, char *error,
              size_t error_size);
 
+/* ... whose segments, if it is a new one, are of so many bytes: WAL_SEGMENT_SIZE, or a few times
+ * smaller on a small disk. */
+int wal_open_sized(const char *dir, uint64_t segment_size, struct wal **out,
+                   struct wal_recovered *recovered, char *error, size_t error_size);
+
 /* Whether @dir holds a log, good or damaged. */
 bool wal_is_born(const char *dir);
 
@@ -43,7 +48,10 @@ bool wal_is_born(const char *dir);
 int wal_append(struct wal *w, const struct persist *record);
 /* Bytes waiting in the batch; 0: nothing was appended since the last sync. */
 uint64_t wal_batched(const struct wal *w);
-/* Write the batch and fdatasync. 0; -errno: the disk failed: stop the node, never try again. */
+/* Write the batch and fdatasync. 0; -ENOSPC: there is no room to begin another segment: nothing was
+ * written, nothing is lost, and the same may be tried again later; any other -errno: the disk
+ * failed: stop the node, never try again. A disk that gets full while a batch is written is -EIO.
+ */
 int wal_sync(struct wal *w);
 
 /* The last value the log holds for each slot first..last, ascending, decided or not (the caller
@@ -57,7 +65,8 @@ int wal_read(struct wal *w, uint64_t first, uint64_t last, uint64_t bytes_max,
  * does no harm yet: the same is tried again once it is needed. 0 or -errno. */
 int wal_prepare(struct wal *w, uint64_t bytes);
 
-/* Slots <= @slot may go: whole segments that hold nothing above it are recycled. 0 or -errno. */
+/* Slots <= @slot may go: whole segments that hold nothing above it are recycled. 0; -ENOSPC as
+ * wal_sync(): they stay for now; -errno. */
 int wal_collect(struct wal *w, uint64_t slot);
 /* What is kept whoever lags. */
 struct wal_bound {

@@ -343,7 +343,7 @@ static void put_hello(msgpack_packer *p, const struct peer_hello *h)
 
 static void put_status(msgpack_packer *p, const struct peer_status *s)
 {
-    put_head(p, METHOD_STATUS, 8);
+    put_head(p, METHOD_STATUS, 10);
     put_u64(p, s->applied);
     put_u64(p, s->checkpointed);
     put_u64(p, s->digest_slot);
@@ -352,6 +352,8 @@ static void put_status(msgpack_packer *p, const struct peer_status *s)
     put_u64(p, s->verify_nonce);
     put_bool(p, s->mounted);
     put_u64(p, s->met);
+    put_u64(p, s->capacity);
+    put_bool(p, s->disk_short);
 }
 
 static void put_relay(msgpack_packer *p, const struct peer_relay *r)

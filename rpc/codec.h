@@ -55,7 +55,9 @@ struct peer_status {
     uint64_t digest[2];
     uint64_t verify_nonce; /* of the verify command in that slot; 0: taken unasked */
     bool mounted;
-    uint64_t met; /* hash of all members' ids as this node knows them; 0: it has not met all */
+    uint64_t met;      /* hash of all members' ids as this node knows them; 0: it has not met all */
+    uint64_t capacity; /* bytes of files that its disk can hold; 0: not known */
+    bool disk_short;   /* so short of them that it takes no part */
 };
 
 /* Node ids, none 0: what is a seat here may be another one there. */

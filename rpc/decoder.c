@@ -477,6 +477,8 @@ static void take_status(struct params *p, struct peer_status *s)
     s->verify_nonce = take_u64(p);
     s->mounted = take_bool(p);
     s->met = take_u64(p);
+    s->capacity = take_u64(p);
+    s->disk_short = take_bool(p);
 }
 
 static void take_alive(struct params *p, struct peer_alive *a)

@@ -135,6 +135,19 @@ class Cluster:
         self.dev("up", self.nodes, "--base", self.port, timeout=60)
         return self
 
+    def give_disks(self, size):
+        """Before up(): each node's state on a disk of its own. They are unmounted with all else that
+        is below the cluster's directory, and their loop devices go with the mounts."""
+        for k in range(1, self.nodes + 1):
+            image = os.path.join(self.dir, "disk%d" % k)
+            os.makedirs(self.state(k))
+            with open(image, "wb") as f:
+                f.truncate(size)
+            run("mkfs.ext4", "-q", "-m", "0", "-F", image)
+            run("mount", "-o", "loop", image, self.state(k))
+            os.rmdir(self.state(k, "lost+found"))
+        return self
+
     def kill(self, k):
         self.dev("kill", "n%d" % k, timeout=20)
 

@@ -245,9 +245,9 @@ struct wire_samples *wire_samples_new(uint32_t count, uint32_t command_size, uin
     memset(refuse->reason, 'x', sizeof refuse->reason - 1);
     refuse->retired = true;
     m[WIRE_STATUS].kind = PEER_STATUS;
-    m[WIRE_STATUS].status =
-        (struct peer_status){any_u64(&r), any_u64(&r), any_u64(&r), {any_u64(&r), any_u64(&r)},
-                             any_u64(&r), true,        any_u64(&r)};
+    m[WIRE_STATUS].status = (struct peer_status){
+        any_u64(&r), any_u64(&r), any_u64(&r), {any_u64(&r), any_u64(&r)}, any_u64(&r), true,
+        any_u64(&r), any_u64(&r), true};
     m[WIRE_ALIVE].kind = PEER_ALIVE;
     m[WIRE_ALIVE].alive.count = s->holder_count;
     for (uint32_t i = 0; i < s->holder_count; i++)
@@ -466,7 +466,8 @@ static bool same_status(const struct peer_status *a, const struct peer_status *b
     return a->applied == b->applied && a->checkpointed == b->checkpointed &&
            a->digest_slot == b->digest_slot && a->digest[0] == b->digest[0] &&
            a->digest[1] == b->digest[1] && a->verify_nonce == b->verify_nonce &&
-           a->mounted == b->mounted && a->met == b->met;
+           a->mounted == b->mounted && a->met == b->met && a->capacity == b->capacity &&
+           a->disk_short == b->disk_short;
 }
 
 bool wire_equal(const struct peer_message *a, const struct peer_message *b)

@@ -681,7 +681,7 @@ Test(wal, a_failed_sync_is_final)
     log_end(&l);
 }
 
-Test(wal, a_full_disk_is_final_and_loses_nothing)
+Test(wal, a_log_that_finds_no_room_for_its_next_segment_goes_on_once_there_is)
 {
     struct log l = log_new();
     memdisk_limit_files(l.disk, 1);
@@ -693,9 +693,39 @@ Test(wal, a_full_disk_is_final_and_loses_nothing)
         rc = wal_sync(l.wal);
     }
     cr_expect_eq(rc, -ENOSPC);
-    expect_refusal(l.wal, -ENOSPC);
+    cr_expect_eq(wal_sync(l.wal), -ENOSPC, "there still is none");
+    expect_slots(l.wal, 1, slot - 1);
+    memdisk_limit_files(l.disk, 100);
+    cr_expect_eq(wal_sync(l.wal), 0);
+    accept_batches(l.wal, slot + 1, slot + 5, 300);
+    log_reopen(&l);
+    expect_slots(l.wal, 1, slot + 5);
+    log_end(&l);
+}
+
+Test(wal, a_log_that_died_for_want_of_room_lost_nothing_that_was_synced)
+{
+    struct log l = log_new();
+    memdisk_limit_files(l.disk, 1);
+    uint64_t slot = 0;
+    int rc = 0;
+    while (rc == 0) {
+        slot++;
+        accept(l.wal, slot, slot, 300);
+        rc = wal_sync(l.wal);
+    }
     log_reopen(&l);
     expect_slots(l.wal, 1, slot - 1);
+    log_end(&l);
+}
+
+Test(wal, a_disk_that_is_full_where_a_batch_is_written_is_final)
+{
+    struct log l = log_new();
+    accept_batches(l.wal, 1, 5, 300);
+    memdisk_fail_write(l.disk, -ENOSPC);
+    accept(l.wal, 6, 6, 300);
+    expect_refusal(l.wal, -EIO);
     log_end(&l);
 }
 
