@@ -32,6 +32,10 @@ struct store_copy store_copy_of(struct store *s)
     rc = pthread_create(&thread, NULL, run_export, &e);
     ASSERT(rc == 0);
     struct store_copy c = {.bytes = NULL};
+    struct membership members;
+    store_membership(s, &members);
+    for (uint32_t i = 0; i < MEMBERS_MAX && c.node == 0; i++)
+        c.node = members.members[i].node;
     ssize_t got;
     do {
         c.bytes = realloc(c.bytes, c.size + PIECE);
@@ -65,7 +69,7 @@ int store_copy_receive(const struct store_copy *c, struct store *to, struct stor
         return rc;
     }
     *out = i;
-    return store_import_finish(i, 1); /* a member of every fixture that has any */
+    return store_import_finish(i, c->node);
 }
 
 int store_copy_install(const struct store_copy *c, struct store *to)

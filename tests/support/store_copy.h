@@ -9,6 +9,7 @@
 struct store_copy {
     uint8_t *bytes;
     size_t size;
+    uint64_t node; /* a member in it, on whose behalf it is received; 0: it has none */
 };
 
 struct store_copy store_copy_of(struct store *s);
