@@ -185,7 +185,7 @@ Test(store_import, that_came_too_late_is_not_installed)
 
 static int try_damaged(const struct store_copy *copy, size_t size)
 {
-    struct store_copy shorter = {copy->bytes, size};
+    struct store_copy shorter = {copy->bytes, size, copy->node};
     struct store_digest before = store_fixture_digest(&f);
     int rc = store_copy_install(&shorter, f.store);
     if (rc) {
@@ -488,7 +488,7 @@ Test(store_import, an_export_under_way_goes_on_while_the_state_is_replaced)
     close(from);
     pthread_join(thread, NULL);
     cr_expect_eq(e.rc, 0);
-    struct store_copy copy = {bytes, size};
+    struct store_copy copy = {bytes, size, 1};
     cr_expect_eq(store_copy_install(&copy, f.store), 0);
     cr_expect(same_digest(store_fixture_digest_recompute(&f), exported));
     free(bytes);
