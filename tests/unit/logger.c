@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/assert.h"
 #include "node/logger.h"
@@ -31,6 +32,7 @@ struct log {
     uint32_t reads, read_to, read_count;
     uint64_t read_first, read_last, slot_first;
     bool hold_sync, in_sync; /* the disk's gate */
+    uint32_t files_left;     /* the disk has room for */
     uint32_t syncs;
 };
 
@@ -86,6 +88,15 @@ static int gated_sync(void *context, int file)
     return memdisk_io(l.disk).sync(context, file);
 }
 
+static int limited_create(void *context, const char *path, uint64_t size)
+{
+    pthread_mutex_lock(&l.lock);
+    bool has_room = l.files_left > 0;
+    l.files_left -= has_room;
+    pthread_mutex_unlock(&l.lock);
+    return has_room ? memdisk_io(l.disk).create(context, path, size) : -ENOSPC;
+}
+
 static void open_log(void)
 {
     char error[512];
@@ -101,6 +112,8 @@ static void setup(void)
     l.disk = memdisk_new();
     l.io = memdisk_io(l.disk);
     l.io.sync = gated_sync;
+    l.io.create = limited_create;
+    l.files_left = 1000;
     open_log();
     cr_assert_eq(wal_prepare(l.wal, SEGMENT), 0); /* no segment is made while a test counts */
     l.syncs = 0;
@@ -192,6 +205,16 @@ static void wait_in_sync(void)
     pthread_mutex_lock(&l.lock);
     while (!l.in_sync)
         pthread_cond_wait(&l.changed, &l.lock);
+    pthread_mutex_unlock(&l.lock);
+}
+
+enum { COMMAND_SIZE_SOME = 8 * 1024 };
+
+/* How many files the disk still takes. */
+static void wal_limit(uint32_t count)
+{
+    pthread_mutex_lock(&l.lock);
+    l.files_left = count;
     pthread_mutex_unlock(&l.lock);
 }
 
@@ -421,6 +444,34 @@ Test(logger, a_failed_sync_is_told_once_and_nothing_after_it_is_durable)
     cr_expect_eq(l.durable, 1);
     cr_expect_eq(l.reads, 0);
     cr_expect_eq(released, 5, "references are given back");
+}
+
+Test(logger, with_no_room_for_another_segment_it_waits_and_goes_on, .timeout = 30)
+{
+    uint64_t count = 2 * SEGMENT / COMMAND_SIZE_SOME;
+    wal_limit(0);
+    for (uint64_t number = 1; number <= count; number++)
+        append_sized(number, COMMAND_SIZE_SOME);
+    logger_commit(l.logger);
+    struct timespec while_full = {.tv_nsec = 300000000}; /* it tries a few times */
+    nanosleep(&while_full, NULL);
+    pthread_mutex_lock(&l.lock);
+    cr_expect_eq(l.failures, 0);
+    cr_expect_lt(l.durable, count);
+    pthread_mutex_unlock(&l.lock);
+    wal_limit(100);
+    wait_durable(count);
+    stop();
+    cr_expect_eq(l.failures, 0);
+}
+
+Test(logger, a_stop_does_not_wait_for_room, .timeout = 30)
+{
+    wal_limit(0);
+    for (uint64_t number = 1; number <= 2 * SEGMENT / COMMAND_SIZE_SOME; number++)
+        append_sized(number, COMMAND_SIZE_SOME);
+    stop();
+    cr_expect_eq(l.failure, -ENOSPC);
 }
 
 Test(logger, stops_when_nothing_ever_came)
