@@ -152,6 +152,7 @@ bool quarantine_begin(struct node *n, const char *reason)
     n->quarantine.is_on = false; /* until the start that begins with it */
     store_refuse(n->store);
     n->restarts = true;
+    n->exit_code = 1; /* where it ends here all the same, it has to be started */
     stop_begin(n, "quarantine");
     return true;
 }

@@ -26,7 +26,7 @@ static int edit(struct store *s)
 int main(int argc, char **argv)
 {
     char error[512] = "";
-    struct store *s;
+    struct store *s = NULL;
     struct store_checkpoint *checkpoint;
     if (argc != 2)
         return 2;
@@ -37,6 +37,7 @@ int main(int argc, char **argv)
         rc = store_checkpoint_begin(s, &checkpoint);
     if (rc == 0)
         rc = store_checkpoint_finish(s, checkpoint);
+    store_close(s);
     if (rc)
         fprintf(stderr, "store_edit: %s %s\n", strerror(-rc), error);
     return rc != 0;
