@@ -206,3 +206,9 @@ int disk_has_room(const char *path, uint64_t size)
         return -errno;
     return disk.f_bavail < size / disk.f_frsize ? -ENOSPC : 0;
 }
+
+uint64_t disk_size(const char *path)
+{
+    struct statvfs disk;
+    return statvfs(path, &disk) ? UINT64_MAX : (uint64_t)disk.f_blocks * disk.f_frsize;
+}

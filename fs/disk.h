@@ -25,6 +25,8 @@ int disk_append(int fd, const char *path, const void *bytes, size_t size);
 int disk_sync(int fd, const char *path);
 /* -ENOSPC: the disk of @path has less than @size bytes left for who is not root. */
 int disk_has_room(const char *path, uint64_t size);
+/* Bytes of the whole disk of @path; UINT64_MAX: it does not say. */
+uint64_t disk_size(const char *path);
 
 /* For tests: called before each step that changes the disk, with what it is; a non-zero result is
  * returned instead of doing it. Set while no store is open. */

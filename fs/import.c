@@ -31,12 +31,14 @@ enum {
 #define SYNC_BYTES (32 * MIB)
 /* What comes, however much it is, leaves that to the disk, or the own log and store, which go on
  * meanwhile, would be the ones that find it full, and stop the node. */
-#define ROOM_LEFT (256 * MIB)
+#define ROOM_LEFT      (256 * MIB)
+#define ROOM_LEFT_PART 16 /* of a disk that is small */
 
 struct store_import {
     struct store *s;
     struct store *next; /* what is received, in the end a store like any other */
     int fd;             /* -1: not open */
+    uint64_t room_left; /* for others, on the disk */
     uint64_t unsynced;  /* bytes */
     char dir[PATH_MAX], path[PATH_MAX];
     struct checkpoint checkpoint; /* metas NULL: not finished */
@@ -123,6 +125,8 @@ int store_import_begin(struct store *s, struct store_import **out)
     }
     i->s = s;
     i->fd = -1;
+    uint64_t part = disk_size(s->state_dir) / ROOM_LEFT_PART;
+    i->room_left = part < ROOM_LEFT ? part : ROOM_LEFT;
     i->next = store_new(s->state_dir);
     int rc = i->next ? make_file(i) : -ENOMEM;
     if (rc) {
@@ -141,7 +145,7 @@ void store_import_abort(struct store_import *i)
 int store_import_write(struct store_import *i, const void *bytes, size_t size)
 {
     ASSERT(i->fd >= 0);
-    int rc = disk_has_room(i->s->state_dir, ROOM_LEFT + size);
+    int rc = disk_has_room(i->s->state_dir, i->room_left + size);
     if (rc == 0)
         rc = disk_append(i->fd, i->path, bytes, size);
     i->unsynced += size;
