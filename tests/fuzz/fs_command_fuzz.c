@@ -86,12 +86,12 @@ static void mutate(struct prng *prng, uint8_t *bytes, size_t *size)
     }
 }
 
-/* One of the commands that change members, which no history has. */
+/* One of the commands that change members or the capacity, which no history has. */
 static struct fs_command member_command(struct prng *prng)
 {
     static const char text[] = "10.0.0.1:7600", secret[] = "0123456789abcdef";
     return (struct fs_command){
-        .op = (enum fs_op)(FS_INVITE + prng_below(prng, FS_SESSION_EXPIRE - FS_INVITE + 1)),
+        .op = (enum fs_op)(FS_INVITE + prng_below(prng, FS_SET_CAPACITY - FS_INVITE + 1)),
         .nonce = 1 + prng_below(prng, 3),
         .ino = 1 + prng_below(prng, 3),
         .name = text,
