@@ -17,7 +17,8 @@ static const char usage[] =
     "       paxfs recover --force-new-cluster --state DIR    DIR becomes a new cluster, alone\n"
     "For when a majority of the hosts is lost for good, and only then: whatever the others alone\n"
     "decided is lost. Stop all that is left of the cluster, look at each directory, and take the\n"
-    "one with the highest slot; the other hosts join it anew: paxfs member add, paxfs join.\n";
+    "one with the highest ballot and, of those, the highest slot; the other hosts join it anew:\n"
+    "paxfs member add, paxfs join.\n";
 
 static int read_arguments(int argc, char **argv, const char **state, bool *is_forced)
 {
@@ -73,8 +74,9 @@ int command_recover(int argc, char **argv)
     if (is_forced)
         printf("        this text is in %s/RECOVERED-%s\n", state, r.date);
     else
-        printf("nothing was changed. If no other directory has a higher slot, and a majority of "
-               "the hosts\nis lost for good: paxfs recover --force-new-cluster --state %s\n",
+        printf("nothing was changed. If no other directory has a higher ballot, or a higher slot "
+               "with the same,\nand a majority of the hosts is lost for good: paxfs recover "
+               "--force-new-cluster --state %s\n",
                state);
     return EXIT_FINE;
 }

@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "fs/backup.h"
+#include "fs/damage.h"
 #include "node/node.h"
 
 #define BARRIER_NS     (5 * NS_PER_S)
@@ -211,6 +212,10 @@ static const char *why_not(const struct node *n)
         return "backup: the daemon is stopping; start it, then try again";
     if (!n->driver)
         return "backup: the cluster has not begun: its members have not all met yet; start them";
+    struct store_damage damage;
+    if (n->quarantine.is_on || store_damage(n->store, &damage))
+        return "backup: this host's store is damaged, as paxfs status says; ask another host's "
+               "daemon";
     if (store_membership_version(n->store) == 0)
         return "backup: this host has joined and has no files yet; ask another one, or wait";
     return NULL;

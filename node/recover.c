@@ -92,6 +92,11 @@ static int open_state(struct work *w)
                     "%s holds no files: no daemon ever stored any there; take another "
                     "host's directory",
                     w->dir);
+    if (is_there(w, "quarantine"))
+        return fail(w, -EBADMSG,
+                    "%s was found damaged, as the file quarantine there says; take "
+                    "another host's directory",
+                    w->dir);
     int rc = store_open(w->dir, &w->store, w->error, w->error_size);
     if (rc < 0)
         return rc;
@@ -110,12 +115,14 @@ static int open_state(struct work *w)
 static int look_at(void *context, const struct pvalue *pvalue)
 {
     struct recovery *r = context;
-    if (pvalue->slot == r->kept + 1 && r->beyond == 0) {
+    if (pvalue->slot == r->kept + 1) {
         r->kept++;
         r->time_ns = pvalue->time_ns;
-    } else {
-        r->beyond++;
     }
+    if (pvalue->slot > r->kept)
+        r->beyond++;
+    else if (ballot_cmp(pvalue->ballot, r->ballot) > 0)
+        r->ballot = pvalue->ballot;
     command_unref(pvalue->command);
     return 0;
 }
@@ -162,7 +169,7 @@ static int look(const struct work *w)
                            .has_log = w->wal != NULL};
     memcpy(r->name, w->config.name, sizeof r->name);
     memcpy(r->listen, w->config.listen, sizeof r->listen);
-    int rc = w->wal ? wal_read(w->wal, r->stored + 1, UINT64_MAX, UINT64_MAX, look_at, r) : 0;
+    int rc = w->wal ? wal_read(w->wal, 1, UINT64_MAX, UINT64_MAX, look_at, r) : 0;
     r->decided = w->log.decided_through < r->kept ? w->log.decided_through : r->kept;
     if (r->decided < r->stored)
         r->decided = r->stored;
@@ -179,8 +186,9 @@ static int look(const struct work *w)
 #define JOURNAL_FORMAT(x64, u64, s31, s63)                                                         \
     "version=1\ndate=" s31 "\nname=" s31 "\nlisten=" s63 "\nfrom=" x64 "\ncluster_id=" x64         \
     "\nnode_id=" x64 "\nvoters=" u64 "\nstored=" u64 "\ndecided=" u64 "\nkept=" u64                \
-    "\nbeyond=" u64 "\ntime_ns=" u64 "\ninodes=" u64 "\nbytes=" u64 "\nhas_log=%d\n"
-enum { JOURNAL_FIELDS = 15 };
+    "\nbeyond=" u64 "\nround=" u64 "\nof=" x64 "\ntime_ns=" u64 "\ninodes=" u64 "\nbytes=" u64     \
+    "\nhas_log=%d\n"
+enum { JOURNAL_FIELDS = 17 };
 
 static int journal_write(const struct work *w)
 {
@@ -188,8 +196,8 @@ static int journal_write(const struct work *w)
     char text[JOURNAL_SIZE_MAX];
     int size = snprintf(text, sizeof text, JOURNAL_FORMAT("%" PRIx64, "%" PRIu64, "%s", "%s"),
                         r->date, r->name, r->listen, r->from_cluster, r->cluster_id, r->node_id,
-                        r->voters, r->stored, r->decided, r->kept, r->beyond, r->time_ns, r->inodes,
-                        r->bytes, r->has_log);
+                        r->voters, r->stored, r->decided, r->kept, r->beyond, r->ballot.round,
+                        r->ballot.leader, r->time_ns, r->inodes, r->bytes, r->has_log);
     ASSERT(size > 0 && size < JOURNAL_SIZE_MAX);
     return disk_replace(w->dir, journal_name, text, (size_t)size);
 }
@@ -211,10 +219,10 @@ static int journal_read(const struct work *w)
         return rc;
     text[size] = '\0';
     *r = (struct recovery){.kept = 0};
-    int found =
-        sscanf(text, JOURNAL_FORMAT("%" SCNx64, "%" SCNu64, "%31s", "%63s"), r->date, r->name,
-               r->listen, &r->from_cluster, &r->cluster_id, &r->node_id, &r->voters, &r->stored,
-               &r->decided, &r->kept, &r->beyond, &r->time_ns, &r->inodes, &r->bytes, &has_log);
+    int found = sscanf(text, JOURNAL_FORMAT("%" SCNx64, "%" SCNu64, "%31s", "%63s"), r->date,
+                       r->name, r->listen, &r->from_cluster, &r->cluster_id, &r->node_id,
+                       &r->voters, &r->stored, &r->decided, &r->kept, &r->beyond, &r->ballot.round,
+                       &r->ballot.leader, &r->time_ns, &r->inodes, &r->bytes, &has_log);
     r->has_log = has_log;
     return found == JOURNAL_FIELDS
                ? 0
@@ -516,6 +524,9 @@ static void add_found(struct text *t, const struct recovery *r)
         "        %" PRIu64 " files and directories, %" PRIu64 " MiB\n"
         "        last change: slot %" PRIu64 ", at %s by the leader's clock\n",
         r->name, r->listen, r->from_cluster, r->voters, r->inodes, r->bytes / MIB, r->kept, when);
+    if (!ballot_is_bottom(r->ballot))
+        add(t, "        its values came by ballots up to %" PRIu64 ".%016" PRIx64 "\n",
+            r->ballot.round, r->ballot.leader);
     if (!r->has_log)
         add(t, "        there is no log: only what the store held is there\n");
 }

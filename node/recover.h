@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "base/limits.h"
+#include "consensus/ballot.h"
 
 enum { RECOVER_DATE_SIZE = 32 };
 
@@ -33,6 +34,7 @@ struct recovery {
     uint64_t decided;             /* ... known decided */
     uint64_t kept;                /* ... kept */
     uint64_t beyond;              /* slots accepted above a gap: not kept */
+    struct ballot ballot;         /* highest one of a value kept; bottom: not known */
     uint64_t time_ns;             /* of slot `kept`, by the leader's clock */
     uint64_t inodes, bytes;       /* in the store */
     bool has_log;

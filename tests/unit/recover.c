@@ -212,6 +212,7 @@ Test(recover, a_look_tells_what_is_there_and_changes_nothing)
         cr_expect_eq(r.decided, stored + 3);
         cr_expect_eq(r.kept, stored + 5);
         cr_expect_eq(r.beyond, 2);
+        cr_expect_eq(r.ballot.round, 3);
         cr_expect_eq(r.time_ns, store_fixture_time(stored + 5));
     }
     struct config c;
@@ -298,6 +299,11 @@ Test(recover, refuses_what_runs_or_holds_nothing)
     close(lock);
 
     char path[160];
+    write_file("quarantine", "why\n");
+    cr_expect_eq(recover_force(f.dir, &r, error, sizeof error), -EBADMSG);
+    cr_expect(strstr(error, "another host"), "%s", error);
+    path_of("quarantine", path);
+    cr_assert_eq(unlink(path), 0);
     path_of("checkpoint", path);
     cr_assert_eq(unlink(path), 0);
     cr_expect_eq(recover_force(f.dir, &r, error, sizeof error), -EBADMSG);
