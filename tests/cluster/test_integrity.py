@@ -73,7 +73,7 @@ def a_host_with_flipped_bytes_gives_none_of_them_out_and_rebuilds_itself(c):
     c.stop(victim)
     c.start(victim)
     check(read_or_error(c.mnt(victim, "file")) == content, "not the file")
-    check(codes(c, victim) == [], "reasons: %s" % codes(c, victim))
+    wait_until(lambda: codes(c, victim) == [], 10, "its status has nothing to say")
 
 
 @test(limit=120)
