@@ -214,6 +214,7 @@ static void adopt(struct node *n, const struct membership *next)
     if (next->from != n->membership.from)
         log_event(LOG_INFO, "event=voters_changed from=%llu version=%llu",
                   (unsigned long long)next->from, (unsigned long long)next->version);
+    news_forget(n);
     forget_changed(n, next);
     n->membership = *next;
     n->self = seat;
@@ -270,7 +271,7 @@ const char *members_on_hello(void *context, uint32_t seat, const struct peer_hel
     if (!n->driver)
         return forming_judge(n, seat, hello);
     const struct member *m = &n->membership.members[seat];
-    if (m->node == hello->node_id) {
+    if (news_node_at(n, seat) == hello->node_id) {
         n->strangers &= ~(UINT32_C(1) << seat);
         return NULL;
     }
@@ -291,6 +292,9 @@ const char *members_on_unknown(void *context, const struct peer_hello *hello)
     struct node *n = context;
     if (membership_has_retired(&n->membership, hello->node_id))
         return transport_retired;
+    const char *come_again = news_on_unknown(n, hello);
+    if (come_again)
+        return come_again;
     return may_be_news(n, hello) ? "not a member of this cluster, as far as I have heard" : NULL;
 }
 
@@ -366,4 +370,5 @@ void members_tick(struct node *n)
         return;
     follow_own_address(n);
     promote_next(n);
+    news_tick(n);
 }

@@ -3,6 +3,7 @@
  *   main     arguments, the state directory's lock, exit codes
  *   start    log and store to a core; wiring of threads and callbacks
  *   forming  identities: who the members are, before anyone may vote
+ *   news     a member that was away while all it knew were replaced
  *   members  who the members are now: transport and core follow the store; promotions
  *   changes  what `paxfs member` asks for
  *   admission a host knocks, and is let in
@@ -128,6 +129,12 @@ struct node {
     struct reads reads;
     pthread_t loop_thread;
     uint32_t strangers; /* seats whose name another node claims: said in status */
+    struct {
+        uint64_t leaderless_ns;         /* since when no leader is known; 0: one is */
+        struct transport_member guest;  /* node_id 0: none */
+        uint32_t seat;                  /* its, in the transport alone; MEMBERS_MAX: none is free */
+        bool is_new;                    /* not yet told to the transport */
+    } news;
 
     /* The loop's copy of the store's; with version 0, before there is one: who config names. */
     struct membership membership;
@@ -211,6 +218,23 @@ void forming_on_status(struct node *n);
 int forming_begin_membership(struct node *n);
 /* As long as the cluster is not formed here. Why @hello is refused, or NULL. */
 const char *forming_judge(struct node *n, uint32_t seat, const struct peer_hello *hello);
+
+/* news */
+/* @hello is of nobody this host knows: the reason to refuse it once more, or NULL: nothing to tell. */
+const char *news_on_unknown(struct node *n, const struct peer_hello *hello);
+/* The guest takes a free seat of @members, if there is one. */
+void news_for_transport(struct node *n, struct transport_member members[MEMBERS_MAX]);
+/* Whose messages are not for the core. */
+bool news_is_guest(const struct node *n, uint32_t seat);
+/* As the membership has them, and the guest. */
+uint64_t news_node_at(const struct node *n, uint32_t seat);
+uint32_t news_seat_of(const struct node *n, uint64_t node_id);
+/* A snapshot is wanted although the core does not ask for one. */
+bool news_is_wanted(const struct node *n);
+/* The membership has changed: it knows better now. */
+void news_forget(struct node *n);
+/* Twice a second. */
+void news_tick(struct node *n);
 
 /* members */
 /* At the start: the store's membership, or else the one config knows. 0, or -EPERM with @error:

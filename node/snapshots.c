@@ -137,7 +137,7 @@ static void after_install(void *context)
 static void send_to(void *context, uint64_t node, const struct peer_message *m)
 {
     struct node *n = context;
-    uint32_t seat = membership_seat(&n->membership, node);
+    uint32_t seat = news_seat_of(n, node);
     if (seat < MEMBERS_MAX && n->stop_phase != STOP_CLOSING)
         transport_send(n->transport, UINT32_C(1) << seat, m);
 }
@@ -167,7 +167,7 @@ static uint64_t other_member(void *context, uint64_t node)
 static void on_whole(void *context)
 {
     struct node *n = context;
-    if (!driver_view(n->driver)->needs_snapshot) {
+    if (!driver_view(n->driver)->needs_snapshot && !news_is_wanted(n)) {
         snapshot_receive_abort(n->snapshot_receive, "not_needed");
         return;
     }
@@ -249,7 +249,7 @@ void snapshots_on_wanted(void *context, uint32_t from)
 
 void snapshots_on_message(struct node *n, uint32_t seat, const struct peer_message *m)
 {
-    uint64_t node = n->membership.members[seat].node;
+    uint64_t node = news_node_at(n, seat);
     if (!n->driver || !node || n->stop_phase != STOP_NOT)
         return;
     if (m->kind == PEER_SNAPSHOT_GET)
@@ -260,7 +260,7 @@ void snapshots_on_message(struct node *n, uint32_t seat, const struct peer_messa
 
 void snapshots_on_gone(struct node *n, uint32_t seat)
 {
-    uint64_t node = n->membership.members[seat].node;
+    uint64_t node = news_node_at(n, seat);
     if (!n->driver || !node)
         return;
     snapshot_send_on_gone(n->snapshot_send, node);

@@ -224,12 +224,13 @@ static void on_state(void *context, uint32_t seat, bool connected, const char *r
 static void on_message(void *context, uint32_t seat, const struct peer_message *m)
 {
     struct node *n = context;
-    if (m->kind == PEER_STATUS)
+    bool is_guest = news_is_guest(n, seat);
+    if (m->kind == PEER_STATUS && !is_guest)
         status_on_peer(n, seat, &m->status);
     if (capacity_is_paused(n))
         return;
     snapshots_on_message(n, seat, m);
-    if (m->kind != PEER_PAXOS || !n->driver || n->stop_phase == STOP_CLOSING)
+    if (is_guest || m->kind != PEER_PAXOS || !n->driver || n->stop_phase == STOP_CLOSING)
         return;
     struct event event = {.kind = EVENT_MESSAGE, .message = {.from = seat, .message = &m->paxos}};
     driver_step(n->driver, &event);

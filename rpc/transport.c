@@ -101,7 +101,6 @@ static bool detach(struct transport *t, struct connection *c)
     p->dropped_frames += c->queued_frames;
     p->last_received_ns = c->last_received_ns;
     p->alive.count = 0;
-    t->company_ns = clock_now_ns();
     return true;
 }
 
@@ -479,13 +478,12 @@ static void tend_relays(struct transport *t, uint64_t now)
 
 static void dial_all(struct transport *t, uint64_t now)
 {
-    for (uint32_t i = 0; i < MEMBERS_MAX; i++)
-        if (t->peers[i].live)
-            t->company_ns = now;
-    bool is_lonely = now - t->company_ns > LONELY_NS && t->self != NOBODY;
     for (uint32_t i = 0; i < MEMBERS_MAX && !t->closing; i++) {
-        const struct peer *p = &t->peers[i];
-        if (i == t->self || !p->has_address || !(seats_dials(t, i) || is_lonely))
+        struct peer *p = &t->peers[i];
+        if (p->live || p->missed_ns == 0)
+            p->missed_ns = now;
+        bool is_missed = now - p->missed_ns > LONELY_NS && t->self != NOBODY;
+        if (i == t->self || !p->has_address || !(seats_dials(t, i) || is_missed))
             continue;
         if (!p->live && !p->dialing && now >= p->dial_at_ns)
             dial(t, i);
@@ -667,7 +665,6 @@ int transport_open(uv_loop_t *loop, const struct transport_config *config, struc
     t->loop = loop;
     t->config = *config;
     t->prng.state = clock_now_ns() ^ (uint64_t)config->self << 56;
-    t->company_ns = clock_now_ns();
     int rc = seats_init(t);
     if (rc == 0 && !t->config.listen[0])
         memcpy(t->config.listen, t->config.members[t->self].address, sizeof t->config.listen);

@@ -1,8 +1,8 @@
 /* rpc/transport.h: frames between members over TCP and libuv. Loop thread only.
  *
  * Keeps one connection to each member: of the two ends the one whose name comes first dials; with
- * back-off (50 ms doubling to 1 s, jittered). Who has no connection at all for LONELY_NS dials
- * everybody: it may lag, and the others may no longer know it. Both sides say hello first; the
+ * back-off (50 ms doubling to 1 s, jittered). A member that has been missed for LONELY_NS is dialled
+ * from both ends: one of them may lag, and not know the other, or its address. Both sides say hello first; the
  * hello is judged by the callback before anything else passes. Frames may be lost (a connection
  * that breaks, a queue that is full), repeated or reordered as far as the user may assume. Send
  * queues are bounded per peer (SEND_QUEUE_BYTES_MAX): a slow peer loses frames and slows nobody. A

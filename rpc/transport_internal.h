@@ -22,6 +22,7 @@ struct peer {
     uint64_t sent_frames, received_frames; /* of former connections */
     uint64_t dropped_frames;
     uint64_t last_received_ns;
+    uint64_t missed_ns; /* when there was a live connection last, or none was missed yet */
     struct peer_alive alive; /* whom it hears, as it said last on this connection */
     int relay;               /* who passes on what goes to it; -1: none */
     bool announced;          /* that it is connected was logged */
@@ -57,7 +58,6 @@ struct transport {
     char stranger_error[256];
     struct prng prng;
     uint64_t ticked_ns, alive_at_ns;
-    uint64_t company_ns; /* when there was a live connection last */
 
     bool closing;
     void (*closed)(void *context);

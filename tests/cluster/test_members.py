@@ -177,6 +177,25 @@ def a_node_down_while_gigabytes_are_written_catches_up_by_snapshot_and_stalls_no
     c.check_equal(60)
 
 
+@test(limit=180)
+def a_node_away_while_all_it_knew_were_replaced_finds_its_way_back(c):
+    away = c.follower()
+    c.kill(away)
+    for k in [k for k in (1, 2, 3) if k != away]:
+        c.replace(k)
+    rest = c.running()
+    with open(c.mnt(rest[0], "news"), "w") as f:
+        f.write("all others are new")
+    c.start(away)
+    wait_until(lambda: c.status(away).get("leader") in ["n%d" % k for k in rest], 40,
+               "n%d follows one of those it has never met" % away)
+    with open(c.mnt(away, "news")) as f:
+        check(f.read() == "all others are new", "not what was written")
+    c.kill(rest[0]) # it counts: with the other one it is a majority
+    with open(c.mnt(rest[1], "more"), "w") as f:
+        f.write("two of three")
+
+
 @test(nodes=5, limit=150)
 def five_nodes_outlive_two(c):
     outlive(c, 2)
