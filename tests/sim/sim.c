@@ -84,9 +84,10 @@ static const struct {
     uint64_t seed;
     const char *profile;
 } found[] = {
-    {0x133, "crash"},      /* a checkpoint durable before the log */
-    {0x7777002f, "delay"}, /* the open of a former life came late */
-    {0x18b, "members"},    /* who left was the last to know what the old voters decided */
+    {0x133, "crash"},                /* a checkpoint durable before the log */
+    {0x7777002f, "delay"},           /* the open of a former life came late */
+    {0x00202611220012a9, "members"}, /* away while all it knew were replaced */
+    {0x18b, "members"},              /* who left was the last to know what the old voters decided */
 };
 
 struct history {

@@ -79,6 +79,8 @@ struct read_index {
     uint64_t read, slot;
 };
 
+enum { BEATS_KEPT = 32 }; /* an answer may wait for the disk while others come */
+
 struct sim_node {
     uint32_t index, life;
     uint64_t id;
@@ -138,6 +140,8 @@ struct sim_node {
     VECTOR(struct ballot) voted; /* by slot */
     uint64_t decided_seen;
 
+    uint64_t leaderless_ns; /* since when its core knows no leader; 0: it does */
+
     /* see cluster_observer.c */
     uint64_t decided_told; /* to a leader */
     struct ballot scouted;
@@ -146,7 +150,9 @@ struct sim_node {
     struct ballot released; /* whose RELEASE came last */
     struct ballot bound_to; /* the leader lease it gave last, by its own clock */
     uint64_t bound_until_ns;
-    uint64_t beat_sent_ns, beat_ns; /* the last heartbeat: its leader's clock, the own one */
+    struct {
+        uint64_t sent_ns, ns;
+    } beats[BEATS_KEPT]; /* heartbeats that came: the leader's clock, the own one; newest last */
 };
 
 enum { TALLIES = 4 };

@@ -1,6 +1,7 @@
 /* tests/support/cluster_observer.c: what no node can see: all that was said, put together. It finds
  * a broken rule when it is broken, long before a history comes about in which that does harm. */
 #include <inttypes.h>
+#include <string.h>
 
 #include "consensus/lease.h"
 #include "tests/support/cluster_internal.h"
@@ -163,12 +164,17 @@ static void on_heartbeat_ack(struct sim_node *n, const struct message *m)
 {
     if (m->heartbeat_ack.decided_through > n->decided_told)
         n->decided_told = m->heartbeat_ack.decided_through;
-    bool is_last = n->beat_sent_ns == m->heartbeat_ack.sent_ns;
     bool is_released = ballot_cmp(m->heartbeat_ack.ballot, n->released) == 0; /* it waited */
-    if (!m->heartbeat_ack.granted || !is_last || is_released)
+    uint32_t i = BEATS_KEPT;
+    while (i > 0 && n->beats[i - 1].sent_ns != m->heartbeat_ack.sent_ns)
+        i--;
+    if (!m->heartbeat_ack.granted || i == 0 || is_released)
         return;
+    uint64_t until_ns = n->beats[i - 1].ns + LEASE_GIVEN_NS;
+    bool is_renewed = ballot_cmp(n->bound_to, m->heartbeat_ack.ballot) == 0;
+    if (!is_renewed || until_ns > n->bound_until_ns)
+        n->bound_until_ns = until_ns;
     n->bound_to = m->heartbeat_ack.ballot;
-    n->bound_until_ns = n->beat_ns + LEASE_GIVEN_NS;
 }
 
 static void on_release(struct sim_node *n, const struct message *m)
@@ -303,8 +309,9 @@ void observe_delivered(struct cluster *c, struct sim_node *n, uint32_t from,
                        const struct message *m)
 {
     if (m->kind == MESSAGE_HEARTBEAT) {
-        n->beat_sent_ns = m->heartbeat.sent_ns;
-        n->beat_ns = node_clock_ns(c, n);
+        memmove(n->beats, n->beats + 1, sizeof n->beats - sizeof n->beats[0]);
+        n->beats[BEATS_KEPT - 1].sent_ns = m->heartbeat.sent_ns;
+        n->beats[BEATS_KEPT - 1].ns = node_clock_ns(c, n);
     }
     if (m->kind == MESSAGE_P2A && ballot_cmp(m->p2a.ballot, n->led_by) > 0)
         n->led_by = m->p2a.ballot;

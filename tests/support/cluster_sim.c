@@ -10,6 +10,7 @@
 #include "tests/support/cluster_internal.h"
 
 #define TICK_NS (20 * NS_PER_MS)
+#define NEWS_NS (5 * NS_PER_S)
 
 enum { TRACE_LINES = 400 };
 
@@ -179,21 +180,21 @@ void cluster_transmit(struct cluster *c, struct sim_node *from, uint32_t to, str
         send_copy(c, from, to, packet);
 }
 
-/* All members @n knows of have left while it was away: it can only learn of others by hand. */
-static bool is_forlorn(const struct cluster *c, const struct sim_node *n)
+/* @n was away, and so long without a leader that it takes the news of one it has never met: a
+ * member of a later membership, which has it too (node/news.c). */
+static bool takes_news_of(const struct cluster *c, const struct sim_node *n,
+                          const struct sim_node *from)
 {
-    for (uint32_t i = 0; i < MEMBERS_MAX; i++) {
-        uint64_t id = n->seats.members[i];
-        if (id != 0 && id != n->id && !c->nodes[cluster_node_of(c, id)].is_gone)
-            return false;
-    }
-    return true;
+    return n->leaderless_ns && c->now_ns - n->leaderless_ns >= NEWS_NS &&
+           from->machine.applied > n->machine.applied &&
+           from->machine.membership.version > n->machine.membership.version &&
+           membership_seat(&from->machine.membership, n->id) < MEMBERS_MAX;
 }
 
 /* No member of @n's: one that has left is told so, and stops. */
 static void refuse(struct cluster *c, struct sim_node *n, struct sim_node *from)
 {
-    if (from->machine.applied > n->machine.applied && is_forlorn(c, n))
+    if (takes_news_of(c, n, from))
         node_fetch_snapshot(c, n, from->index);
     bool is_heard = from->up && !c->cut[n->index][from->index];
     if (!is_heard || !membership_has_retired(&n->machine.membership, from->id))
@@ -231,6 +232,10 @@ static void tick(struct cluster *c, struct sim_node *n)
 {
     struct event event = {.kind = EVENT_TICK};
     node_step(c, n, &event);
+    if (cluster_view(c, n->index).leader)
+        n->leaderless_ns = 0;
+    else if (n->leaderless_ns == 0)
+        n->leaderless_ns = c->now_ns;
     member_on_tick(c, n);
     cluster_schedule(c, TICK_NS, SIM_TICK, n);
 }
