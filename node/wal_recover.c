@@ -28,6 +28,11 @@ enum { FORMAT_SIZE_MAX = 256 };
 struct recovery {
     struct wal *w;
     struct wal_recovered *out;
+    struct {
+        const struct segment *segment;
+        uint64_t offset;
+    } torn[2]; /* batches whose header arrived: at the end, and in a segment about to be begun */
+    uint32_t torn_count;
     char *error;
     size_t error_size;
     uint32_t *ids; /* segments in the directory */
@@ -163,6 +168,35 @@ static uint64_t torn_size(struct wal *w, const struct segment *s, uint64_t offse
     return size <= w->segment_size - offset ? size : 0;
 }
 
+/* A torn batch whose header is there is not only left out, it has to go: the next one is written at
+ * its place under its number, and of that one a crash might leave just what the torn one lacked. */
+static void note_torn(struct recovery *r, const struct segment *s, uint64_t offset, uint64_t use,
+                      uint64_t number)
+{
+    uint64_t size = torn_size(r->w, s, offset, use, number);
+    if (size == 0 || r->torn_count == ARRAY_COUNT(r->torn)) /* no crash leaves more */
+        return;
+    r->out->torn_bytes += size;
+    r->torn[r->torn_count].segment = s;
+    r->torn[r->torn_count++].offset = offset;
+}
+
+static int erase_torn(struct recovery *r)
+{
+    struct wal *w = r->w;
+    memset(w->batch, 0, WAL_BLOCK_SIZE);
+    for (uint32_t i = 0; i < r->torn_count; i++) {
+        const struct segment *s = r->torn[i].segment;
+        w->window_segment = NULL;
+        int rc = w->io.write(w->io.context, s->file, w->batch, WAL_BLOCK_SIZE, r->torn[i].offset);
+        if (rc == 0)
+            rc = w->io.sync(w->io.context, s->file);
+        if (rc < 0)
+            return fail_io(r, rc, "write");
+    }
+    return 0;
+}
+
 /* ---- replay ---- */
 
 static int replay_records(struct recovery *r, struct segment *s, const struct batch_header *header,
@@ -227,7 +261,7 @@ static int check_end(struct recovery *r, const struct segment *s, uint64_t numbe
         return fail_io(r, rc, "read");
     if (rc > 0)
         return fail_damaged(r, s, s->end, "a damaged batch before a good later one");
-    r->out->torn_bytes += torn_size(r->w, s, s->end, s->use, number);
+    note_torn(r, s, s->end, s->use, number);
     return 0;
 }
 
@@ -273,7 +307,7 @@ static int check_spares(struct recovery *r, const struct segment *newest, uint64
             return fail_io(r, rc, "read");
         if (rc > 0)
             return fail_damaged(r, s, 0, "a damaged batch before a good later one");
-        r->out->torn_bytes += torn_size(w, s, 0, newest->use + 1, number);
+        note_torn(r, s, 0, newest->use + 1, number);
     }
     return 0;
 }
@@ -320,7 +354,7 @@ static int replay(struct recovery *r)
 
     w->number_next = number;
     w->use_next = newest->use + 1;
-    return 0;
+    return erase_torn(r);
 }
 
 static void report(struct recovery *r)

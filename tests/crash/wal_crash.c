@@ -314,6 +314,11 @@ static void run_history(uint64_t seed)
     memdisk_free(w->disk);
 }
 
+/* Seeds that found a bug; always run first. */
+static const uint64_t found_seeds[] = {
+    0xbeedab91a732846a, /* a torn batch was made whole by what a crash left of the next one */
+};
+
 int main(int argc, char **argv)
 {
     uint64_t seed = 0, histories = 800;
@@ -327,6 +332,8 @@ int main(int argc, char **argv)
     }
     printf("seed 0x%" PRIx64 " histories %" PRIu64 "\n", seed, histories);
     fflush(stdout);
+    for (size_t i = 0; i < ARRAY_COUNT(found_seeds); i++)
+        run_history(found_seeds[i]);
     for (uint64_t i = 0; i < histories; i++)
         run_history(seed + i);
     printf("opened %" PRIu64 " images %" PRIu64 " torn %" PRIu64 " recoveries cut %" PRIu64 "\n",
