@@ -164,7 +164,7 @@ static void on_heartbeat_ack(struct sim_node *n, const struct message *m)
 {
     if (m->heartbeat_ack.decided_through > n->decided_told)
         n->decided_told = m->heartbeat_ack.decided_through;
-    bool is_released = ballot_cmp(m->heartbeat_ack.ballot, n->released) == 0; /* it waited */
+    bool is_released = ballot_cmp(m->heartbeat_ack.ballot, n->released) <= 0; /* it waited */
     uint32_t i = BEATS_KEPT;
     while (i > 0 && n->beats[i - 1].sent_ns != m->heartbeat_ack.sent_ns)
         i--;
