@@ -2,10 +2,11 @@
 import glob, os, time
 
 import harness
-from harness import BIN, PAXFS, check, note, now, run, test, wait_until
+from harness import PAXFS, REPOSITORY, check, note, now, run, test, wait_until
 
 MIB = 1 << 20
-STORE_EDIT = os.path.join(BIN, "store_edit")
+# One of the tests' own programs, made by: cmake --build --preset release --target store_edit
+STORE_EDIT = os.path.join(REPOSITORY, "build", "release", "bin", "store_edit")
 
 
 def environment(c, k):
