@@ -23,7 +23,6 @@ struct paxos {
     uint32_t leader_index;   /* its leader's seat while it is trusted; MEMBERS_MAX: none */
     uint64_t collect_through;
     uint64_t heard_ns[MEMBERS_MAX];
-    uint64_t requests_check_ns;
     uint64_t told_persist; /* what is told of the slots before a change of voters waits for it */
 
     struct pvalue_table held;      /* acceptor and replica */

@@ -106,19 +106,23 @@ static void render_reasons(FILE *out, const msgpack_object *status)
 static void render_members(FILE *out, const msgpack_object *status)
 {
     char name[TEXT_ROOM], address[TEXT_ROOM], digest[TEXT_ROOM], error[TEXT_ROOM];
-    char heard[TEXT_ROOM];
+    char heard[TEXT_ROOM], role[TEXT_ROOM], lease[TEXT_ROOM];
     const msgpack_object_array *members = array_of(status, "members");
     if (!members)
         return;
-    fprintf(out, "\n  %-8s %-22s %-5s %10s %6s %12s %8s %-7s %s\n", "MEMBER", "ADDRESS", "LINK",
-            "APPLIED", "LAG", "CHECKPOINTED", "HEARD ms", "MOUNTED", "DIGEST");
+    fprintf(out, "\n  %-8s %-22s %-7s %-5s %10s %6s %12s %8s %8s %-7s %s\n", "MEMBER", "ADDRESS",
+            "ROLE", "LINK", "APPLIED", "LAG", "CHECKPOINTED", "HEARD ms", "LEASE ms", "MOUNTED",
+            "DIGEST");
     for (uint32_t i = 0; i < members->size; i++) {
         const msgpack_object *m = &members->ptr[i];
         bool connected = admin_get_bool(m, "connected", false);
-        fprintf(out, "  %-8s %-22s %-5s %10" PRIu64 " %6" PRIu64 " %12" PRIu64 " %8s %-7s %.16s\n",
-                text_of(m, "name", name), text_of(m, "address", address), connected ? "up" : "down",
-                admin_get_u64(m, "applied", 0), admin_get_u64(m, "lag_slots", 0),
-                admin_get_u64(m, "checkpointed", 0), number_text(m, "last_heard_ms", heard),
+        fprintf(out,
+                "  %-8s %-22s %-7s %-5s %10" PRIu64 " %6" PRIu64 " %12" PRIu64
+                " %8s %8s %-7s %.16s\n",
+                text_of(m, "name", name), text_of(m, "address", address), text_of(m, "role", role),
+                connected ? "up" : "down", admin_get_u64(m, "applied", 0),
+                admin_get_u64(m, "lag_slots", 0), admin_get_u64(m, "checkpointed", 0),
+                number_text(m, "last_heard_ms", heard), number_text(m, "lease_ms", lease),
                 admin_get_bool(m, "mounted", false) ? "yes" : "no", digest_text(m, digest));
         admin_get_text(m, "last_error", error, sizeof(error), "");
         if (!connected && error[0])
@@ -197,7 +201,7 @@ static void render_mount(FILE *out, const msgpack_object *mount)
 
 static void render_resources(FILE *out, const msgpack_object *status)
 {
-    char a[TEXT_ROOM], b[TEXT_ROOM];
+    char a[TEXT_ROOM], b[TEXT_ROOM], c[TEXT_ROOM];
     const msgpack_object *log = admin_get(status, "log");
     const msgpack_object *memory = admin_get(status, "memory");
     const msgpack_object *space = admin_get(status, "space");
@@ -215,9 +219,11 @@ static void render_resources(FILE *out, const msgpack_object *status)
                 bytes_text(admin_get_u64(memory, "bytes_held_max", 0), b),
                 admin_get_u64(memory, "submits", 0));
     if (is_map(space)) {
-        fprintf(out, "  files    %s in %" PRIu64 " inodes, %" PRIu64 " orphans\n",
+        fprintf(out,
+                "  files    %s in %" PRIu64 " inodes, %" PRIu64 " orphans; %s of %s are used\n",
                 bytes_text(admin_get_u64(space, "bytes", 0), a), admin_get_u64(space, "inodes", 0),
-                admin_get_u64(space, "orphans", 0));
+                admin_get_u64(space, "orphans", 0), bytes_text(admin_get_u64(space, "used", 0), b),
+                bytes_text(admin_get_u64(space, "capacity", 0), c));
         fprintf(out, "  disk     %s free of %s\n",
                 bytes_text(admin_get_u64(space, "disk_free", 0), a),
                 bytes_text(admin_get_u64(space, "disk_total", 0), b));

@@ -14,7 +14,9 @@
  *   backups  the state, for a person to keep
  *   serving  requests and reads in, outcomes out; reaping; digests
  *   mounts   the FUSE frontend's coming and going
- *   status   what `paxfs status` and `verify` answer
+ *   status   what `paxfs status` answers, and members tell each other
+ *   health   (health.h) whether anything is amiss
+ *   digests  what `paxfs verify` answers; replicas that differ
  *   stop     the orderly end
  */
 #ifndef NODE_NODE_H
@@ -359,12 +361,20 @@ void mounts_release(struct node *n, void (*done)(struct node *n));
 
 /* status */
 void status_on_request(struct node *n, struct admin_request *r);
-void status_on_verify(struct node *n, struct admin_request *r);
 void status_tell_peers(struct node *n);
 /* Twice a second: tell the peers, ask for digests, end verifications that take too long. */
 void status_tick(struct node *n);
 void status_on_peer(struct node *n, uint32_t seat, const struct peer_status *status);
-void status_on_digest(struct node *n, const struct digest_point *point);
+
+/* digests */
+void digests_on_verify(struct node *n, struct admin_request *r);
+/* The own store has taken one. */
+void digests_on_own(struct node *n, const struct digest_point *point);
+void digests_on_peer(struct node *n, uint32_t seat, const struct peer_status *status);
+/* The last own one; all 0: none yet. */
+const struct digest_point *digests_newest(const struct node *n);
+/* Twice a second: ask for digests, end verifications that take too long. */
+void digests_tick(struct node *n);
 
 /* stop */
 void stop_begin(struct node *n, const char *why);

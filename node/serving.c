@@ -262,7 +262,7 @@ static void drain_digests(struct node *n)
     while (item) {
         struct digest_item *digest = container_of(item, struct digest_item, item);
         item = item->next;
-        status_on_digest(n, &digest->point);
+        digests_on_own(n, &digest->point);
         free(digest);
     }
 }

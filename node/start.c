@@ -255,7 +255,7 @@ static void on_admin(void *context, struct admin_request *r, const char *method,
     if (strcmp(method, "status") == 0) {
         status_on_request(n, r);
     } else if (strcmp(method, "verify") == 0) {
-        status_on_verify(n, r);
+        digests_on_verify(n, r);
     } else if (strcmp(method, "stop") == 0) {
         admin_reply(r, NULL);
         stop_begin(n, "asked");

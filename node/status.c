@@ -1,203 +1,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "fs/damage.h"
-#include "node/node.h"
-
-enum { REASONS_MAX = 16 };
-
-struct reason {
-    const char *code, *what_to_do;
-    char text[256];
-};
-
-struct health {
-    bool works; /* calls are answered: there is a leader to ask, or this is it */
-    bool is_degraded;
-    uint32_t reason_count;
-    struct reason reasons[REASONS_MAX];
-};
-
-static struct reason *add_reason(struct health *h, const char *code, const char *what_to_do)
-{
-    struct reason *r = &h->reasons[h->reason_count < REASONS_MAX ? h->reason_count++ : 0];
-    *r = (struct reason){.code = code, .what_to_do = what_to_do};
-    return r;
-}
-
-static const char *name_of(const struct node *n, uint32_t seat)
-{
-    return n->membership.members[seat].name;
-}
-
-static bool is_connected(const struct node *n, uint32_t seat, struct transport_peer_view *peer)
-{
-    *peer = (struct transport_peer_view){0};
-    if (seat == n->self)
-        return true;
-    transport_view(n->transport, seat, peer);
-    return peer->connected;
-}
-
-/* A learner may be away: the others do without it. */
-static void judge_member(const struct node *n, struct health *h, uint32_t seat)
-{
-    struct transport_peer_view peer;
-    const struct member *m = &n->membership.members[seat];
-    if (!is_connected(n, seat, &peer) && (m->role != MEMBER_LEARNER || m->was_voter)) {
-        struct reason *r = add_reason(h, "member_unreachable",
-                                      "start paxfsd there, or look at the network between");
-        snprintf(r->text, sizeof r->text, "%s is not connected: %s", m->name, peer.last_error);
-    }
-    if (n->members[seat].diverged) {
-        struct reason *r =
-            add_reason(h, "digest_differs",
-                       "wait: the one that most differ from gets its state anew; if that "
-                       "does not come, keep both directories for a report");
-        snprintf(r->text, sizeof r->text, "the state of %s differs from this host's", m->name);
-    }
-    if (seat != n->self && n->members[seat].status.disk_short) {
-        struct reason *r = add_reason(h, "disk_short", "make room on the disk of that host");
-        snprintf(r->text, sizeof r->text, "the disk of %s is full: it takes no part", m->name);
-    }
-    if (n->strangers & UINT32_C(1) << seat) {
-        struct reason *r =
-            add_reason(h, "identity_changed",
-                       "put back its old state directory, or replace it: paxfs member replace");
-        snprintf(r->text, sizeof r->text, "%s came with a state directory made anew", m->name);
-    }
-}
-
-static uint32_t connected_of(const struct node *n, uint32_t voters)
-{
-    uint32_t mask = 0;
-    struct transport_peer_view peer;
-    NODE_EACH_SEAT (n, i)
-        mask |= (uint32_t)is_connected(n, i, &peer) << i;
-    return mask & voters;
-}
-
-/* How many more of @voters may go; -1: too few are there. */
-static int can_lose(const struct node *n, uint32_t voters)
-{
-    int needed = __builtin_popcount(voters) / 2 + 1;
-    int spare = __builtin_popcount(connected_of(n, voters)) - needed;
-    return spare < 0 ? -1 : spare;
-}
-
-static void judge_members(const struct node *n, struct health *h)
-{
-    uint32_t voters = members_voters(n);
-    NODE_EACH_SEAT (n, i)
-        judge_member(n, h, i);
-    if (can_lose(n, voters) < 0) {
-        struct reason *r =
-            add_reason(h, "no_majority", "start more of the hosts; calls wait for it");
-        snprintf(r->text, sizeof r->text,
-                 "%d of %d voters are connected: too few to decide "
-                 "anything",
-                 __builtin_popcount(connected_of(n, voters)), __builtin_popcount(voters));
-    }
-    if (n->listen_error) {
-        struct reason *r =
-            add_reason(h, "listen_failed", "give this host that address, or free the port");
-        snprintf(r->text, sizeof r->text, "this host cannot listen on its new address %s: %s",
-                 n->membership.members[n->self].address, strerror(-n->listen_error));
-    }
-}
-
-static void judge_state(const struct node *n, struct health *h)
-{
-    struct store_damage damage;
-    if (n->quarantine.is_on) {
-        struct reason *r = add_reason(h, "quarantined",
-                                      "nothing: it gets the files from another host, and then "
-                                      "answers again; look at its disk and memory");
-        snprintf(r->text, sizeof r->text, "this host's state is set aside: %s",
-                 n->quarantine.reason);
-    } else if (store_damage(n->store, &damage)) {
-        struct reason *r = add_reason(h, "damaged",
-                                      "start the other hosts, so that it can get the files anew; "
-                                      "alone: put back a backup");
-        snprintf(r->text, sizeof r->text, "damaged here, and not given out: %s", damage.first);
-    }
-}
-
-static void judge(const struct node *n, struct health *h)
-{
-    *h = (struct health){0};
-    if (!n->driver) {
-        struct reason *r = add_reason(
-            h, "not_formed", "start paxfsd on every host once, so that they learn who they are");
-        snprintf(r->text, sizeof r->text, "the members have not all met yet");
-    }
-    judge_members(n, h);
-    if (n->disk.is_short) {
-        struct reason *r = add_reason(h, "disk_short",
-                                      "make room there; it then goes on by itself, and calls "
-                                      "on its mount wait until then");
-        snprintf(r->text, sizeof r->text,
-                 "the disk of %.100s has %llu MiB left, less than %llu: this host takes no part",
-                 n->state_dir, (unsigned long long)(n->disk.available / MIB),
-                 (unsigned long long)(n->disk.shares.floor / MIB));
-    }
-    const struct paxos_view *view = n->driver ? driver_view(n->driver) : NULL;
-    judge_state(n, h);
-    if (view && view->needs_snapshot) {
-        struct reason *r = add_reason(h, "needs_snapshot", "wait: it fetches the files");
-        snprintf(r->text, sizeof r->text, "this host has yet to get another one's state");
-    }
-    if (view && view->leader == 0) {
-        struct reason *r = add_reason(h, "no_leader", "wait a moment; else start more hosts");
-        snprintf(r->text, sizeof r->text, "no leader is known here");
-    }
-    h->works = view && view->leader != 0 && !n->disk.is_short &&
-               (view->role != ROLE_LEADER || view->serving_until_ns > clock_now_ns());
-    h->is_degraded = h->reason_count > 0;
-}
+#include "node/health.h"
 
 /* ---- packing ---- */
-
-static void pack_key_u64(struct buffer *b, const char *key, uint64_t value)
-{
-    pack_text(b, key);
-    pack_u64(b, value);
-}
-
-static void pack_key_text(struct buffer *b, const char *key, const char *value)
-{
-    pack_text(b, key);
-    if (value)
-        pack_text(b, value);
-    else
-        pack_nil(b);
-}
-
-static void pack_key_bool(struct buffer *b, const char *key, bool value)
-{
-    pack_text(b, key);
-    pack_bool(b, value);
-}
-
-static void pack_key_hex(struct buffer *b, const char *key, uint64_t value)
-{
-    char text[17];
-    snprintf(text, sizeof text, "%016llx", (unsigned long long)value);
-    pack_key_text(b, key, text);
-}
-
-static void pack_key_digest(struct buffer *b, const char *key, const uint64_t digest[2])
-{
-    char text[33];
-    snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)digest[0],
-             (unsigned long long)digest[1]);
-    pack_key_text(b, key, text);
-}
 
 static void pack_health(struct buffer *b, const struct health *h)
 {
@@ -225,12 +36,6 @@ static void pack_node(struct buffer *b, const struct node *n)
     pack_key_u64(b, "uptime_s", (clock_now_ns() - n->started_ns) / NS_PER_S);
 }
 
-static const struct digest_point *newest_point(const struct node *n)
-{
-    static const struct digest_point none;
-    return n->point_count ? &n->points[(n->point_count - 1) % DIGESTS_KEPT] : &none;
-}
-
 static void pack_consensus(struct buffer *b, const struct node *n)
 {
     static const char *const roles[] = {"follower", "candidate", "leader"};
@@ -248,8 +53,8 @@ static void pack_consensus(struct buffer *b, const struct node *n)
     pack_key_u64(b, "slot_decided", v->decided);
     pack_key_u64(b, "slot_checkpointed", store_checkpointed(n->store));
     pack_key_u64(b, "slot_collected", v->collect_through);
-    pack_key_digest(b, "digest", newest_point(n)->digest);
-    pack_key_u64(b, "digest_slot", newest_point(n)->slot);
+    pack_key_digest(b, "digest", digests_newest(n)->digest);
+    pack_key_u64(b, "digest_slot", digests_newest(n)->slot);
     pack_key_bool(b, "serving", v->serving_until_ns > now);
     pack_key_u64(b, "lease_ms",
                  v->serving_until_ns > now ? (v->serving_until_ns - now) / NS_PER_MS : 0);
@@ -301,7 +106,7 @@ static void pack_member_role(struct buffer *b, const struct node *n, uint32_t se
 static void pack_member(struct buffer *b, const struct node *n, uint32_t seat)
 {
     struct transport_peer_view peer;
-    bool connected = is_connected(n, seat, &peer);
+    bool connected = health_connected(n, seat, &peer);
     bool is_self = seat == n->self;
     const struct member_state *m = &n->members[seat];
     uint64_t mine = store_applied(n->store);
@@ -313,7 +118,7 @@ static void pack_member(struct buffer *b, const struct node *n, uint32_t seat)
     if (!is_self && connected && heard) /* what it told is old by now: much came since, perhaps */
         lag = m->lag_slots;
     pack_map(b, 18);
-    pack_key_text(b, "name", name_of(n, seat));
+    pack_key_text(b, "name", n->membership.members[seat].name);
     pack_key_text(b, "address", n->membership.members[seat].address);
     pack_key_hex(b, "node_id", n->membership.members[seat].node);
     pack_member_role(b, n, seat); /* 4 */
@@ -329,8 +134,8 @@ static void pack_member(struct buffer *b, const struct node *n, uint32_t seat)
     else
         pack_nil(b);
     pack_key_bool(b, "mounted", is_self ? n->frontend != NULL : m->status.mounted);
-    pack_key_u64(b, "digest_slot", is_self ? newest_point(n)->slot : m->status.digest_slot);
-    pack_key_digest(b, "digest", is_self ? newest_point(n)->digest : m->status.digest);
+    pack_key_u64(b, "digest_slot", is_self ? digests_newest(n)->slot : m->status.digest_slot);
+    pack_key_digest(b, "digest", is_self ? digests_newest(n)->digest : m->status.digest);
     pack_key_bool(b, "diverged", m->diverged);
     pack_key_text(b, "last_error", connected ? NULL : peer.last_error);
 }
@@ -346,7 +151,8 @@ static void pack_members(struct buffer *b, const struct node *n)
 static void pack_membership(struct buffer *b, const struct node *n)
 {
     uint32_t voters = members_voters(n);
-    int spare = can_lose(n, voters), spare_before = can_lose(n, members_voters_before(n));
+    int spare = health_can_lose(n, voters),
+        spare_before = health_can_lose(n, members_voters_before(n));
     if (spare_before < spare) /* both must agree until the change governs */
         spare = spare_before;
     pack_text(b, "membership");
@@ -354,7 +160,7 @@ static void pack_membership(struct buffer *b, const struct node *n)
     pack_key_u64(b, "version", n->membership.version);
     pack_key_u64(b, "from", n->membership.from);
     pack_key_u64(b, "voters", (uint64_t)__builtin_popcount(voters));
-    pack_key_u64(b, "voters_up", (uint64_t)__builtin_popcount(connected_of(n, voters)));
+    pack_key_u64(b, "voters_up", (uint64_t)__builtin_popcount(health_connected_of(n, voters)));
     pack_key_u64(b, "can_lose", spare < 0 ? 0 : (uint64_t)spare);
     pack_key_bool(b, "change_pending", store_applied(n->store) < n->membership.from);
 }
@@ -436,7 +242,7 @@ static uint64_t queued_bytes(const struct node *n)
     uint64_t sum = 0;
     NODE_EACH_SEAT (n, i) {
         struct transport_peer_view peer;
-        (void)is_connected(n, i, &peer);
+        (void)health_connected(n, i, &peer);
         sum += peer.queued_bytes;
     }
     return sum;
@@ -544,7 +350,7 @@ void status_on_request(struct node *n, struct admin_request *r)
 {
     struct buffer b = {0};
     struct health health;
-    judge(n, &health);
+    health_judge(n, &health);
     pack_map(&b, 26);
     pack_health(&b, &health); /* 2 */
     pack_key_hex(&b, "cluster_id", n->config.cluster_id);
@@ -565,11 +371,11 @@ void status_on_request(struct node *n, struct admin_request *r)
     buffer_deinit(&b);
 }
 
-/* ---- digests ---- */
+/* ---- what members tell each other ---- */
 
 void status_tell_peers(struct node *n)
 {
-    const struct digest_point *point = newest_point(n);
+    const struct digest_point *point = digests_newest(n);
     struct peer_message m = {.kind = PEER_STATUS,
                              .status = {.applied = n->quarantine.is_on ? 0 : /* of a state */
                                                        store_applied(n->store),
@@ -584,137 +390,6 @@ void status_tell_peers(struct node *n)
     transport_send(n->transport, members_everyone(n), &m);
 }
 
-static void end_verification(struct node *n)
-{
-    struct verification *v = &n->verification;
-    uint32_t missing = 0;
-    bool equal = true;
-    NODE_EACH_SEAT (n, i) {
-        missing += !v->answered[i];
-        if (v->answered[i] && v->answered[n->self])
-            equal = equal && memcmp(v->digests[i], v->digests[n->self], sizeof v->digests[i]) == 0;
-    }
-    struct buffer b = {0};
-    pack_map(&b, 4);
-    pack_key_u64(&b, "slot", v->slot);
-    pack_key_bool(&b, "equal", equal);
-    pack_key_u64(&b, "missing", missing);
-    pack_text(&b, "members");
-    pack_array(&b, (uint32_t)__builtin_popcount(members_everyone(n)));
-    NODE_EACH_SEAT (n, i) {
-        pack_map(&b, 2);
-        pack_key_text(&b, "name", name_of(n, i));
-        if (v->answered[i])
-            pack_key_digest(&b, "digest", v->digests[i]);
-        else
-            pack_key_text(&b, "digest", NULL);
-    }
-    admin_reply(v->request, &b);
-    buffer_deinit(&b);
-    *v = (struct verification){0};
-}
-
-static void verification_note(struct node *n, uint32_t seat, uint64_t nonce, uint64_t slot,
-                              const uint64_t digest[2])
-{
-    struct verification *v = &n->verification;
-    if (!v->request || v->nonce != nonce)
-        return;
-    v->slot = slot;
-    v->answered[seat] = true;
-    memcpy(v->digests[seat], digest, sizeof v->digests[seat]);
-    NODE_EACH_SEAT (n, i)
-        if (!v->answered[i])
-            return;
-    end_verification(n);
-}
-
-void status_on_verify(struct node *n, struct admin_request *r)
-{
-    struct verification *v = &n->verification;
-    if (v->request) {
-        admin_reply_error(r, "verify: another one is under way; try again in a few seconds");
-        return;
-    }
-    if (!n->driver) {
-        admin_reply_error(r,
-                          "verify: the members have not all met yet; start paxfsd on every host");
-        return;
-    }
-    *v = (struct verification){.request = r, .deadline_ns = clock_now_ns() + VERIFY_TIMEOUT_NS};
-    do {
-        if (getrandom(&v->nonce, sizeof v->nonce, 0) != sizeof v->nonce)
-            v->nonce = clock_now_ns();
-    } while (v->nonce == 0);
-    serving_ask_digest(n, v->nonce);
-}
-
-/* How many voters told @digest of @slot. */
-static uint32_t count_equal(const struct node *n, uint64_t slot, const uint64_t digest[2])
-{
-    uint32_t count = 0, voters = members_voters(n);
-    NODE_EACH_SEAT (n, i) {
-        const struct peer_status *s = &n->members[i].status;
-        bool is_of_slot = i != n->self && n->members[i].told_ns && s->digest_slot == slot;
-        count +=
-            is_of_slot && (voters >> i & 1) && memcmp(digest, s->digest, sizeof s->digest) == 0;
-    }
-    return count;
-}
-
-/* A majority of the voters that are of one mind at one slot are right, and then this host, which
- * is not, is wrong. Without one nobody knows, and all say so. */
-static void judge_own(struct node *n, const struct digest_point *own)
-{
-    uint32_t majority = (uint32_t)__builtin_popcount(members_voters(n)) / 2 + 1;
-    NODE_EACH_SEAT (n, i) {
-        const struct peer_status *s = &n->members[i].status;
-        bool differs = i != n->self && n->members[i].told_ns && s->digest_slot == own->slot &&
-                       memcmp(own->digest, s->digest, sizeof own->digest) != 0;
-        if (!differs || count_equal(n, own->slot, s->digest) < majority)
-            continue;
-        char reason[QUARANTINE_REASON_SIZE];
-        snprintf(reason, sizeof reason, "diverged: a majority had another digest at slot %llu",
-                 (unsigned long long)own->slot);
-        (void)quarantine_begin(n, reason);
-        return;
-    }
-}
-
-/* Two replicas that differ at one slot: somebody is wrong, and it must not stay unsaid. */
-static void compare(struct node *n, uint32_t seat, const struct peer_status *s)
-{
-    for (uint32_t i = 0; i < DIGESTS_KEPT; i++) {
-        const struct digest_point *p = &n->points[i];
-        if (p->slot == 0 || p->slot != s->digest_slot)
-            continue;
-        if (memcmp(p->digest, s->digest, sizeof p->digest) == 0) {
-            n->members[seat].diverged = false; /* it has its state anew */
-            continue;
-        }
-        if (!n->members[seat].diverged)
-            log_event(
-                LOG_ERROR,
-                "event=digest_differs member=%s slot=%llu what_to_do=\"the one that a majority "
-                "differs from gets its state anew; without a majority stop both and keep "
-                "their state directories for a report\"",
-                name_of(n, seat), (unsigned long long)p->slot);
-        n->members[seat].diverged = true;
-        judge_own(n, p);
-    }
-}
-
-void status_on_digest(struct node *n, const struct digest_point *point)
-{
-    n->points[n->point_count++ % DIGESTS_KEPT] = *point;
-    n->digest_asked_slot = point->slot;
-    status_tell_peers(n);
-    verification_note(n, n->self, point->nonce, point->slot, point->digest);
-    NODE_EACH_SEAT (n, i)
-        if (n->members[i].told_ns)
-            compare(n, i, &n->members[i].status);
-}
-
 void status_on_peer(struct node *n, uint32_t seat, const struct peer_status *status)
 {
     uint64_t mine = store_applied(n->store);
@@ -723,8 +398,7 @@ void status_on_peer(struct node *n, uint32_t seat, const struct peer_status *sta
     /* Applied against applied: what is decided is ahead of that anywhere, under load by much. */
     n->members[seat].lag_slots = mine > status->applied ? mine - status->applied : 0;
     forming_on_status(n);
-    compare(n, seat, status);
-    verification_note(n, seat, status->verify_nonce, status->digest_slot, status->digest);
+    digests_on_peer(n, seat, status);
 }
 
 void status_tick(struct node *n)
@@ -732,12 +406,5 @@ void status_tick(struct node *n)
     status_tell_peers(n);
     storer_tick(n->storer);
     quarantine_tick(n);
-    if (n->verification.request && clock_now_ns() >= n->verification.deadline_ns)
-        end_verification(n);
-    uint64_t applied = store_applied(n->store);
-    if (n->driver && !capacity_is_paused(n) && driver_view(n->driver)->serving_until_ns &&
-        applied >= n->digest_asked_slot + DIGEST_EVERY_SLOTS) {
-        n->digest_asked_slot = applied;
-        serving_ask_digest(n, 0);
-    }
+    digests_tick(n);
 }

@@ -79,5 +79,11 @@ void pack_u64(struct buffer *b, uint64_t value);
 void pack_double(struct buffer *b, double value);
 void pack_bool(struct buffer *b, bool value);
 void pack_nil(struct buffer *b);
+/* One pair of a map; @value NULL is nil. Ids and digests as hexadecimal text. */
+void pack_key_u64(struct buffer *b, const char *key, uint64_t value);
+void pack_key_text(struct buffer *b, const char *key, const char *value);
+void pack_key_bool(struct buffer *b, const char *key, bool value);
+void pack_key_hex(struct buffer *b, const char *key, uint64_t value);
+void pack_key_digest(struct buffer *b, const char *key, const uint64_t digest[2]);
 
 #endif

@@ -71,6 +71,42 @@ void pack_nil(struct buffer *b)
     msgpack_pack_nil(&p);
 }
 
+void pack_key_u64(struct buffer *b, const char *key, uint64_t value)
+{
+    pack_text(b, key);
+    pack_u64(b, value);
+}
+
+void pack_key_text(struct buffer *b, const char *key, const char *value)
+{
+    pack_text(b, key);
+    if (value)
+        pack_text(b, value);
+    else
+        pack_nil(b);
+}
+
+void pack_key_bool(struct buffer *b, const char *key, bool value)
+{
+    pack_text(b, key);
+    pack_bool(b, value);
+}
+
+void pack_key_hex(struct buffer *b, const char *key, uint64_t value)
+{
+    char text[17];
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)value);
+    pack_key_text(b, key, text);
+}
+
+void pack_key_digest(struct buffer *b, const char *key, const uint64_t digest[2])
+{
+    char text[33];
+    snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)digest[0],
+             (unsigned long long)digest[1]);
+    pack_key_text(b, key, text);
+}
+
 /* ---- maps ---- */
 
 static bool text_is(const msgpack_object *o, const char *text)
