@@ -486,13 +486,25 @@ static uint32_t first_up(const struct history *h, uint32_t without)
     return node;
 }
 
+/* The bounds that follow are of running nodes: what came to a paused one waits for its pause's end.
+ */
+static void await_paused(struct history *h)
+{
+    uint64_t until_ns = cluster_now_ns(h->c);
+    for (uint32_t i = 0; i < cluster_count(h->c); i++) {
+        uint64_t paused_ns = cluster_paused_until_ns(h->c, i);
+        until_ns = paused_ns > until_ns ? paused_ns : until_ns;
+    }
+    cluster_run(h->c, until_ns - cluster_now_ns(h->c));
+}
+
 static void settle(struct history *h)
 {
     cluster_heal(h->c);
     cluster_calm_network(h->c);
+    await_paused(h);
     for (uint32_t i = 0; i < cluster_count(h->c); i++) {
         cluster_slow_disk(h->c, i, 0);
-        cluster_pause(h->c, i, 0);
         cluster_hang_store(h->c, i, 0);
         cluster_restart(h->c, i);
     }

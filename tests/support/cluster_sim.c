@@ -634,6 +634,11 @@ void cluster_restart(struct cluster *c, uint32_t node)
     cluster_trace(c, "node %u restarts, applied=%" PRIu64, node, c->nodes[node].machine.applied);
 }
 
+uint64_t cluster_paused_until_ns(const struct cluster *c, uint32_t node)
+{
+    return c->nodes[node].paused_until_ns;
+}
+
 void cluster_pause(struct cluster *c, uint32_t node, uint64_t ns)
 {
     cluster_trace(c, "node %u pauses for %" PRIu64 " ms", node, ns / NS_PER_MS);

@@ -103,6 +103,9 @@ void cluster_stop_clients(struct cluster *c);
 void cluster_crash(struct cluster *c, uint32_t node); /* loses what was not synced */
 void cluster_restart(struct cluster *c, uint32_t node);
 void cluster_pause(struct cluster *c, uint32_t node, uint64_t ns);
+/* Until when @node was to pause: what came meanwhile comes then, also if the pause is ended early.
+ */
+uint64_t cluster_paused_until_ns(const struct cluster *c, uint32_t node);
 void cluster_cut(struct cluster *c, uint32_t from, uint32_t to, bool is_cut); /* one way */
 void cluster_isolate(struct cluster *c, uint32_t node, bool is_cut);          /* both ways, all */
 void cluster_heal(struct cluster *c);
