@@ -147,7 +147,7 @@ struct sim_node {
     struct ballot scouted;
     uint32_t reported;      /* mask of indexes: whose last page for `scouted` has come */
     struct ballot led_by;   /* of the p2as that have come: the highest */
-    struct ballot released; /* whose RELEASE came last */
+    struct ballot released; /* the highest whose RELEASE came */
     struct ballot bound_to; /* the leader lease it gave last, by its own clock */
     uint64_t bound_until_ns;
     struct {

@@ -179,7 +179,8 @@ static void on_heartbeat_ack(struct sim_node *n, const struct message *m)
 
 static void on_release(struct sim_node *n, const struct message *m)
 {
-    n->released = m->release.ballot;
+    if (ballot_cmp(m->release.ballot, n->released) > 0)
+        n->released = m->release.ballot;
     if (ballot_cmp(n->bound_to, m->release.ballot) == 0)
         n->bound_until_ns = 0;
 }
