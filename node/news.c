@@ -43,6 +43,7 @@ const char *news_on_unknown(struct node *n, const struct peer_hello *hello)
     n->news.guest = (struct transport_member){.node_id = hello->node_id};
     memcpy(n->news.guest.name, hello->name, sizeof hello->name);
     n->news.is_new = true;
+    n->news.met_ns = clock_now_ns();
     return "I was away, and knew nobody like you: come again";
 }
 
@@ -64,13 +65,18 @@ void news_forget(struct node *n)
     n->news.is_new = false;
 }
 
-static void seat_guest(struct node *n)
+static void tell_transport(struct node *n)
 {
     struct transport_member members[MEMBERS_MAX];
-    n->news.is_new = false;
     members_for_transport(&n->membership, members);
     news_for_transport(n, members);
     transport_set_members(n->transport, members);
+}
+
+static void seat_guest(struct node *n)
+{
+    n->news.is_new = false;
+    tell_transport(n);
     log_event(LOG_WARN,
               "event=members_changed_while_away news_from=%s what=\"none of the members known here "
               "leads; a snapshot of one that does is fetched\"",
@@ -86,12 +92,19 @@ void news_tick(struct node *n)
         n->news.leaderless_ns = clock_now_ns();
     if (n->news.is_new)
         seat_guest(n);
-    if (!n->news.guest.node_id || n->news.seat == MEMBERS_MAX || !is_leaderless(n))
+    if (!n->news.guest.node_id)
         return;
-    struct transport_peer_view peer;
-    transport_view(n->transport, n->news.seat, &peer);
+    struct transport_peer_view peer = {0};
+    if (n->news.seat < MEMBERS_MAX)
+        transport_view(n->transport, n->news.seat, &peer);
     if (peer.connected)
+        n->news.met_ns = clock_now_ns();
+    if (peer.connected && is_leaderless(n))
         snapshot_receive_want(n->snapshot_receive, n->news.guest.node_id, clock_now_ns());
+    if (clock_now_ns() - n->news.met_ns < NEWS_NS)
+        return;
+    news_forget(n); /* it died: the next one that comes may have the news too */
+    tell_transport(n);
 }
 
 bool news_is_wanted(const struct node *n)

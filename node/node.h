@@ -136,6 +136,7 @@ struct node {
         struct transport_member guest;  /* node_id 0: none */
         uint32_t seat;                  /* its, in the transport alone; MEMBERS_MAX: none is free */
         bool is_new;                    /* not yet told to the transport */
+        uint64_t met_ns;                /* when it came, or was connected last */
     } news;
 
     /* The loop's copy of the store's; with version 0, before there is one: who config names. */
